@@ -1,0 +1,1 @@
+"""Every settings model, and how acceleray.yaml becomes one frozen value."""

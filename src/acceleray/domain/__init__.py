@@ -1,0 +1,1 @@
+"""Value types and table contracts: what the parts of the system say to each other."""

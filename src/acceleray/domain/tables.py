@@ -1,0 +1,518 @@
+"""The contract of every Delta table: columns, key, kind and the stage that writes it.
+
+Snapshots are replaced as a whole; ledgers are partitioned by ``run_id`` and only ever gain rows. The schema
+of a ledger here leaves ``run_id`` out: readers ask for one run, and the column is the partition.
+
+Loss is positive; amounts are in the base currency unless a column says otherwise; levels are fractions;
+horizons are business days.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pyarrow as pa
+
+__all__ = ["CONTRACTS", "FEATURES", "TableContract", "TableKind", "contract"]
+
+
+class TableKind(StrEnum):
+    """How a table grows."""
+
+    SNAPSHOT = "snapshot"
+    LEDGER = "ledger"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableContract:
+    """What a table promises.
+
+    Parameters
+    ----------
+    name : str
+        ``namespace.table``, for example ``result.measures``.
+    stage : str
+        The one stage that writes it.
+    schema : pyarrow.Schema
+        Columns in order; nullable unless part of the key.
+    key : tuple of str
+        Columns that identify a row (within a run, for a ledger) and give the order for the content hash.
+    """
+
+    name: str
+    stage: str
+    schema: pa.Schema
+    key: tuple[str, ...]
+
+    @property
+    def kind(self) -> TableKind:
+        """Snapshots are inputs and features; parameters, results and checks are ledgers."""
+        snapshot = self.name.split(".", 1)[0] in {"raw", "market", "feature"}
+        return TableKind.SNAPSHOT if snapshot else TableKind.LEDGER
+
+
+_STRING, _FLOAT, _DATE, _INT, _BOOL = pa.string(), pa.float64(), pa.date32(), pa.int64(), pa.bool_()
+
+# What the early-warning model sees of a factor on a date. Everything is known at that day's close.
+FEATURES: tuple[str, ...] = (
+    "return_1d",
+    "return_5d",
+    "return_20d",
+    "return_60d",
+    "volatility_20d",
+    "volatility_60d",
+    "volatility_250d",
+    "volatility_ratio",
+    "drawdown_250d",
+    "rally_250d",
+    "momentum_250d",
+    "beta_120d",
+    "correlation_120d",
+    "idiosyncratic_volatility_120d",
+    "index_return_20d",
+    "index_volatility_20d",
+    "index_drawdown_250d",
+    "oil_return_20d",
+    "oil_volatility_20d",
+    "credit_spread",
+    "credit_spread_change_3m",
+    "short_rate",
+)
+
+
+def _table(name: str, stage: str, key: str, /, **columns: pa.DataType) -> TableContract:
+    keys = tuple(key.split())
+    schema = pa.schema(
+        [pa.field(column, kind, nullable=column not in keys) for column, kind in columns.items()]
+    )
+    return TableContract(name=name, stage=stage, schema=schema, key=keys)
+
+
+_TABLES = (
+    # ---- ingest -------------------------------------------------------------------------------------------
+    _table(
+        "raw.positions",
+        "ingest",
+        "portfolio_id instrument_id",
+        portfolio_id=_STRING,
+        instrument_id=_STRING,
+        quantity=_FLOAT,
+    ),
+    _table(
+        "raw.instruments",
+        "ingest",
+        "instrument_id",
+        instrument_id=_STRING,
+        kind=_STRING,
+        currency=_STRING,
+        issuer_id=_STRING,
+        factor_id=_STRING,
+        multiplier=_FLOAT,
+        expiry=_DATE,
+        option_type=_STRING,
+        exercise=_STRING,
+        strike=_FLOAT,
+        vol_factor=_STRING,
+        dividend_yield=_STRING,
+        discount_curve=_STRING,
+        issue_date=_DATE,
+        maturity=_DATE,
+        coupon=_FLOAT,
+        frequency=_INT,
+        face=_FLOAT,
+        day_count=_STRING,
+        spread_factor=_STRING,
+        # attr_* columns of the input, as one map, so that the schema does not depend on the file.
+        attributes=pa.map_(_STRING, _STRING),
+    ),
+    _table(
+        "raw.factors",
+        "ingest",
+        "factor_id",
+        factor_id=_STRING,
+        kind=_STRING,
+        currency=_STRING,
+        curve=_STRING,
+        tenor_years=_FLOAT,
+        proxy=_STRING,
+        max_age_days=_INT,
+        # True for a value that comes from the settings and has no history: it never moves in a scenario.
+        fixed=_BOOL,
+    ),
+    _table(
+        "raw.market",
+        "ingest",
+        "factor_id date",
+        date=_DATE,
+        factor_id=_STRING,
+        value=_FLOAT,
+        available_from=_DATE,
+    ),
+    _table(
+        "raw.obligors",
+        "ingest",
+        "obligor_id",
+        obligor_id=_STRING,
+        segment=_STRING,
+        ead=_FLOAT,
+        default_prob=_FLOAT,
+        lgd=_FLOAT,
+        asset_class=_STRING,
+        maturity_years=_FLOAT,
+        sales=_FLOAT,
+        rating=_STRING,
+    ),
+    _table(
+        "raw.rejected",
+        "ingest",
+        "input line column reason",
+        input=_STRING,
+        file=_STRING,
+        line=_INT,
+        column=_STRING,
+        value=_STRING,
+        reason=_STRING,
+    ),
+    _table(
+        "raw.controls",
+        "ingest",
+        "input",
+        input=_STRING,
+        source=_STRING,
+        rows_read=_INT,
+        rows_accepted=_INT,
+        rows_rejected=_INT,
+        # Rows dated or known after as_of: read, counted and left out, because that night could not know them.
+        rows_after_as_of=_INT,
+        amount_column=_STRING,
+        amount_total=_FLOAT,
+        last_date=_DATE,
+    ),
+    # ---- features -----------------------------------------------------------------------------------------
+    _table(
+        "market.levels",
+        "features",
+        "factor_id date",
+        date=_DATE,
+        factor_id=_STRING,
+        value=_FLOAT,
+        # The stamp of the observation in use on this session, and its age in calendar days.
+        observed_on=_DATE,
+        age_days=_INT,
+    ),
+    _table(
+        "feature.panel",
+        "features",
+        "factor_id date",
+        factor_id=_STRING,
+        date=_DATE,
+        **dict.fromkeys(FEATURES, _FLOAT),
+        # Worst close over the next 20 sessions as a loss in log units, for a long and a short holder; null
+        # while the window is incomplete. Thresholds use only windows completed by `date`.
+        adverse_long=_FLOAT,
+        adverse_short=_FLOAT,
+        threshold_long=_FLOAT,
+        threshold_short=_FLOAT,
+        label_long=_INT,
+        label_short=_INT,
+    ),
+    # ---- calibrate ----------------------------------------------------------------------------------------
+    _table(
+        "params.trials",
+        "calibrate",
+        "trial",
+        trial=_INT,
+        batch=_INT,
+        config=_STRING,
+        rounds=_INT,
+        score=_FLOAT,
+        stopped_early=_BOOL,
+    ),
+    _table(
+        "params.early_warning",
+        "calibrate",
+        "name",
+        name=_STRING,
+        value=_FLOAT,
+    ),
+    _table(
+        "params.volatility",
+        "calibrate",
+        "factor_id fitted_on",
+        factor_id=_STRING,
+        fitted_on=_DATE,
+        model=_STRING,
+        mean=_FLOAT,
+        omega=_FLOAT,
+        alpha=_FLOAT,
+        beta=_FLOAT,
+        initial_variance=_FLOAT,
+        note=_STRING,
+    ),
+    _table(
+        "params.covariance",
+        "calibrate",
+        "factor_id other_factor_id",
+        factor_id=_STRING,
+        other_factor_id=_STRING,
+        value=_FLOAT,
+    ),
+    _table(
+        "params.risk",
+        "calibrate",
+        "name",
+        name=_STRING,
+        value=_FLOAT,
+    ),
+    # ---- train --------------------------------------------------------------------------------------------
+    _table(
+        "params.models",
+        "train",
+        "model_id",
+        model_id=_STRING,
+        family=_STRING,
+        role=_STRING,
+        promoted=_BOOL,
+        reason=_STRING,
+        trained_from=_DATE,
+        trained_to=_DATE,
+        tested_from=_DATE,
+        tested_to=_DATE,
+        rows=_INT,
+        rounds=_INT,
+        sha256=_STRING,
+    ),
+    _table(
+        "check.models",
+        "train",
+        "model_id metric",
+        model_id=_STRING,
+        metric=_STRING,
+        value=_FLOAT,
+        ci_low=_FLOAT,
+        ci_high=_FLOAT,
+        rows=_INT,
+        blocks=_INT,
+        note=_STRING,
+    ),
+    _table(
+        "check.calibration",
+        "train",
+        "model_id bin",
+        model_id=_STRING,
+        bin=_INT,
+        predicted=_FLOAT,
+        observed=_FLOAT,
+        rows=_INT,
+    ),
+    # ---- simulate -----------------------------------------------------------------------------------------
+    _table(
+        "result.values",
+        "simulate",
+        "portfolio_id instrument_id",
+        portfolio_id=_STRING,
+        instrument_id=_STRING,
+        quantity=_FLOAT,
+        price=_FLOAT,
+        market_value=_FLOAT,
+        # Money at risk to the underlying: delta times level, per position.
+        exposure=_FLOAT,
+        factor_id=_STRING,
+        status=_STRING,
+        reason=_STRING,
+    ),
+    _table(
+        "result.pnl",
+        "simulate",
+        "method horizon_days portfolio_id instrument_id scenario",
+        method=_STRING,
+        horizon_days=_INT,
+        portfolio_id=_STRING,
+        instrument_id=_STRING,
+        scenario=_INT,
+        pnl=_FLOAT,
+    ),
+    _table(
+        "result.scenarios",
+        "simulate",
+        "method horizon_days scenario",
+        method=_STRING,
+        horizon_days=_INT,
+        scenario=_INT,
+        # What the number stands for: the end date of a historical move, else null.
+        date=_DATE,
+        block=_INT,
+    ),
+    _table(
+        "result.measures",
+        "simulate",
+        "portfolio_id measure level horizon_days method",
+        portfolio_id=_STRING,
+        measure=_STRING,
+        level=_FLOAT,
+        horizon_days=_INT,
+        method=_STRING,
+        value=_FLOAT,
+        ci_low=_FLOAT,
+        ci_high=_FLOAT,
+        ci_note=_STRING,
+        n_paths=_INT,
+        currency=_STRING,
+    ),
+    _table(
+        "result.contributions",
+        "simulate",
+        "portfolio_id dimension member_id measure level horizon_days method",
+        portfolio_id=_STRING,
+        # "portfolio" (children of the node) or "instrument".
+        dimension=_STRING,
+        member_id=_STRING,
+        measure=_STRING,
+        level=_FLOAT,
+        horizon_days=_INT,
+        method=_STRING,
+        value=_FLOAT,
+        std_error=_FLOAT,
+    ),
+    _table(
+        "result.stress",
+        "simulate",
+        "portfolio_id scenario",
+        portfolio_id=_STRING,
+        scenario=_STRING,
+        pnl=_FLOAT,
+        # Share of the absolute factor moves that came from a proxy, and the window replayed if there was one.
+        proxied_share=_FLOAT,
+        window_from=_DATE,
+        window_to=_DATE,
+    ),
+    _table(
+        "result.forecasts",
+        "simulate",
+        "portfolio_id method level date",
+        portfolio_id=_STRING,
+        method=_STRING,
+        level=_FLOAT,
+        date=_DATE,
+        # One-day VaR forecast for `date` made at the close before, and the P&L of the same book on `date`.
+        var=_FLOAT,
+        pnl=_FLOAT,
+    ),
+    _table(
+        "result.credit",
+        "simulate",
+        "segment scenario measure level",
+        segment=_STRING,
+        scenario=_STRING,
+        measure=_STRING,
+        level=_FLOAT,
+        value=_FLOAT,
+        ci_low=_FLOAT,
+        ci_high=_FLOAT,
+        ci_note=_STRING,
+        n_paths=_INT,
+    ),
+    # ---- score --------------------------------------------------------------------------------------------
+    _table(
+        "result.scores",
+        "score",
+        "portfolio_id instrument_id",
+        portfolio_id=_STRING,
+        # "*" is the roll-up of a portfolio node: the exposure-weighted mean score of what lies below it.
+        instrument_id=_STRING,
+        factor_id=_STRING,
+        direction=_STRING,
+        exposure=_FLOAT,
+        score=_FLOAT,
+        bucket=_STRING,
+        rank=_INT,
+        reasons=_STRING,
+        model_id=_STRING,
+    ),
+    # ---- monitor ------------------------------------------------------------------------------------------
+    _table(
+        "check.backtest",
+        "monitor",
+        "portfolio_id method level",
+        portfolio_id=_STRING,
+        method=_STRING,
+        level=_FLOAT,
+        book=_STRING,
+        days=_INT,
+        exceptions=_INT,
+        expected=_FLOAT,
+        kupiec_statistic=_FLOAT,
+        kupiec_p_value=_FLOAT,
+        christoffersen_statistic=_FLOAT,
+        christoffersen_p_value=_FLOAT,
+        zone=_STRING,
+        note=_STRING,
+    ),
+    _table(
+        "check.drift",
+        "monitor",
+        "feature",
+        feature=_STRING,
+        psi=_FLOAT,
+        status=_STRING,
+        rows_reference=_INT,
+        rows_current=_INT,
+        note=_STRING,
+    ),
+    _table(
+        "check.quality",
+        "monitor",
+        "kind subject",
+        # "rejected", "aged", "stale", "excluded", "approximation"
+        kind=_STRING,
+        subject=_STRING,
+        severity=_STRING,
+        detail=_STRING,
+        value=_FLOAT,
+    ),
+    _table(
+        "check.limits",
+        "monitor",
+        "portfolio_id type level horizon_days scenario",
+        portfolio_id=_STRING,
+        type=_STRING,
+        # Zero and "" where the type has no level, horizon or scenario.
+        level=_FLOAT,
+        horizon_days=_INT,
+        scenario=_STRING,
+        state=_STRING,
+        value=_FLOAT,
+        ci_low=_FLOAT,
+        ci_high=_FLOAT,
+        warning=_FLOAT,
+        limit=_FLOAT,
+        utilisation=_FLOAT,
+        owner=_STRING,
+        reason=_STRING,
+    ),
+    # ---- report -------------------------------------------------------------------------------------------
+    _table(
+        "check.published",
+        "report",
+        "as_of",
+        as_of=_DATE,
+        state=_STRING,
+        facts_sha256=_STRING,
+        positions_total=_INT,
+        positions_excluded=_INT,
+    ),
+)
+
+CONTRACTS: dict[str, TableContract] = {table.name: table for table in _TABLES}
+
+
+def contract(name: str) -> TableContract:
+    """Look up a table contract.
+
+    Raises
+    ------
+    KeyError
+        If no stage declares a table of that name.
+    """
+    return CONTRACTS[name]

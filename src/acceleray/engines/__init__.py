@@ -1,0 +1,1 @@
+"""Start, attach to, check and stop Spark and Ray."""

@@ -1,0 +1,1 @@
+"""Model families and their work on Ray Tune, Ray Train and Ray Data."""

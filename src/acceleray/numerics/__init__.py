@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: pricing, simulation, tail measures, credit losses, backtests, drift."""

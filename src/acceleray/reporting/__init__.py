@@ -1,0 +1,1 @@
+"""Facts to view to page; no arithmetic on risk happens here."""

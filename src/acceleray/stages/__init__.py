@@ -1,0 +1,1 @@
+"""The eight stages. Each reads named tables at known versions, computes, and commits named tables."""
