@@ -103,8 +103,8 @@ def conditional_default_probability(
 
     Examples
     --------
-    >>> float(conditional_default_probability(0.01, -3.090232306167813, correlation=0.2))
-    0.14552526613107
+    >>> round(float(conditional_default_probability(0.01, -3.090232306167813, correlation=0.2)), 12)
+    0.145525266131
     """
     probability = _checked_probability(default_prob, "default_prob")
     factors = np.asarray(factor, dtype=np.float64)
@@ -170,7 +170,7 @@ def prepare_segment(
         If a probability, loss or the correlation is not finite or out of range, if the two arrays differ in
         length, or if the probabilities do not ascend.
     """
-    probability = _checked_probability(default_prob, "default_prob")
+    probability = np.ascontiguousarray(_checked_probability(default_prob, "default_prob"))
     loss = np.ascontiguousarray(losses, dtype=np.float64)
     _check_correlation(correlation)
     if probability.ndim != 1 or probability.shape != loss.shape:
@@ -233,7 +233,7 @@ def _generator(seed: int, spawn_key: tuple[int, ...]) -> np.random.Generator:
 
 
 def _checked_probability(values: npt.ArrayLike, name: str) -> FloatArray:
-    probability = np.ascontiguousarray(values, dtype=np.float64)
+    probability = np.asarray(values, dtype=np.float64)
     # Written so that NaN fails too.
     if not ((probability >= 0.0) & (probability <= 1.0)).all():
         raise NumericalError(f"every {name} must lie in [0, 1]")
