@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from acceleray.errors import AccelerayError, InputDataError, TaskFailedError
+from acceleray.errors import InputDataError, TaskFailedError
 from acceleray.numerics.credit import (
     PreparedSegment,
     default_generator,
@@ -191,12 +191,10 @@ def _draw_on_ray(book: PreparedBook, blocks: Sequence[slice], seed: int, losses:
         block = in_flight.pop(finished)
         try:
             losses[:, blocks[block]] = ray.get(finished)
-        except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, AccelerayError):
-                raise error.cause from error
-            raise TaskFailedError(f"block {block} of the credit simulation failed: {error.cause}") from error
         except ray.exceptions.RayError as error:
-            raise TaskFailedError(f"block {block} of the credit simulation was lost: {error}") from error
+            # An error raised by the task carries its cause; one about a lost worker is the cause.
+            cause = getattr(error, "cause", error)
+            raise TaskFailedError(f"block {block} of the credit simulation failed: {cause}") from error
 
 
 def _credit_scenarios(scenarios: Sequence[Scenario]) -> list[Scenario]:

@@ -101,9 +101,7 @@ def read_credit_book(obligors: pa.Table, correlation: Mapping[str, float]) -> Cr
     # The remaining columns decide only between rows that share an id, so that their order is fixed too.
     order = pc.sort_indices(
         obligors,
-        sort_keys=[
-            (name, "ascending") for name in ("segment", "default_prob", "obligor_id", "ead", "lgd")
-        ],
+        sort_keys=[(name, "ascending") for name in ("segment", "default_prob", "obligor_id", "ead", "lgd")],
     )
     table = obligors.take(order)
     if table.column("segment").null_count:

@@ -196,3 +196,16 @@ def _irb_capital(book: CreditBook, stress: CreditStress, obligors: slice) -> Row
         terms.append(math.fsum(book.ead[obligors][chosen] * rate))
     note = "Basel formula on the scenario's default_prob and lgd, no sampling"
     return _exact("irb_capital", IRB_LEVEL, math.fsum(terms), note)
+
+
+def _contributions(
+    book: CreditBook, by_segment: FloatArray, level: float, interval_level: float
+) -> Iterator[tuple[str, Row]]:
+    """Each segment's part of the whole book's ES: its mean loss in the tail of the whole."""
+    contributions = expected_shortfall_contributions(by_segment.T, level=level)
+    for name, value, error in zip(book.segments, contributions.values, contributions.std_errors, strict=True):
+        row = _exact("ES_contribution", level, float(value), "no standard error")
+        row["n_paths"] = by_segment.shape[0]
+        if math.isfinite(error):
+            _add_interval(row, float(error), interval_level)
+        yield name, row

@@ -23,7 +23,9 @@ from acceleray.numerics.credit import (
 
 def draw(default_prob, losses, factors, *, correlation=0.2, seed=1):
     segment = prepare_segment(default_prob, losses, correlation=correlation)
-    return draw_default_losses(segment, np.asarray(factors, float), default_generator(seed, block=0, segment="s"))
+    return draw_default_losses(
+        segment, np.asarray(factors, float), default_generator(seed, block=0, segment="s")
+    )
 
 
 class TestConditionalProbability:
@@ -49,7 +51,9 @@ class TestConditionalProbability:
         assert (conditional_default_probability(1.0, z, correlation=0.99) == 1.0).all()
 
     def test_tiny_probability_is_not_rounded_to_zero(self):
-        assert conditional_default_probability(1e-300, 0.0, correlation=0.0) == pytest.approx(1e-300, rel=1e-9)
+        assert conditional_default_probability(1e-300, 0.0, correlation=0.0) == pytest.approx(
+            1e-300, rel=1e-9
+        )
 
     @pytest.mark.parametrize("p", [-1e-9, 1.0000001, math.nan, math.inf])
     def test_bad_probability(self, p):

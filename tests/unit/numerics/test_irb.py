@@ -39,7 +39,12 @@ class TestGranularLimit:
 class TestBaselFormula:
     def test_correlations_lie_between_their_published_ends(self):
         # BCBS 2006: 24 % to 12 %, 16 % to 3 %, 15 %, 4 %; an SME of 5 million has four points less.
-        ends = {"corporate": (0.24, 0.12), "retail": (0.16, 0.03), "mortgage": (0.15, 0.15), "qrre": (0.04, 0.04)}
+        ends = {
+            "corporate": (0.24, 0.12),
+            "retail": (0.16, 0.03),
+            "mortgage": (0.15, 0.15),
+            "qrre": (0.04, 0.04),
+        }
         for name, (at_zero, at_one) in ends.items():
             values = irb_correlation(P, asset_class=name)
             assert values.max() <= at_zero
