@@ -24,7 +24,7 @@ docs: $(INSTALLED)
 	$(BIN)/python -m acceleray.cli.reference docs/reference
 
 fault: $(INSTALLED)
-	$(BIN)/python -m pytest tests/fault
+	ACCELERAY_FAULT=full $(BIN)/python -m pytest tests/fault
 
 clean:
 	rm -rf $(VENV) build
