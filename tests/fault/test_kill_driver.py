@@ -11,8 +11,7 @@ from deltalake import DeltaTable
 
 from acceleray.domain.tables import CONTRACTS
 from acceleray.pipeline.plan import STAGES
-
-from ..nights import COMMAND, acceleray, content_hashes, run_directory, wait_for_start, wait_for_write
+from tests.nights import COMMAND, acceleray, content_hashes, run_directory, wait_for_start, wait_for_write
 
 pytestmark = pytest.mark.night
 

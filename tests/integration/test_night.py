@@ -6,8 +6,7 @@ import shutil
 import pytest
 
 from acceleray.pipeline.plan import STAGES
-
-from ..nights import acceleray, content_hashes, run_directory
+from tests.nights import acceleray, content_hashes, run_directory
 
 pytestmark = pytest.mark.night
 
