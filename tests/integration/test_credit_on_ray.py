@@ -68,6 +68,6 @@ def test_an_error_in_a_task_names_its_block():
     # A negative seed is refused only where the stream is made, in the task.
     with (
         session(cpus=1),
-        pytest.raises(TaskFailedError, match="block 0 of the credit simulation failed: .*negative"),
+        pytest.raises(TaskFailedError, match=r"block 0 of the credit simulation failed: .*negative"),
     ):
         credit._draw_on_ray(book, [slice(0, 10)], -1, np.empty((1, 10, 1)))

@@ -3,8 +3,8 @@
 A block of paths is one task that draws every scenario. All scenarios share the same random streams in each
 block on purpose (common random numbers): path ``k`` is the same state of the economy in all of them, and a
 segment that a scenario leaves alone has the same losses in it as in the base, to the bit. So differences
-between scenarios are much sharper than the scenarios themselves. (Where a shock changes the probabilities of a
-segment, its idiosyncratic draws start alike but do not stay in step.)
+between scenarios are much sharper than the scenarios themselves. (Where a shock changes the probabilities of
+a segment, its idiosyncratic draws start alike but do not stay in step.)
 
 Without Ray the same function runs block by block in this process, which is the plain witness of the
 distributed result.
@@ -44,7 +44,7 @@ TASKS_PER_CPU = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedBook:
-    """What every task needs: one prepared segment per scenario and segment, put into the object store once."""
+    """What every task needs, put into the object store once: all segments under all scenarios."""
 
     names: tuple[str, ...]
     segments: tuple[tuple[PreparedSegment, ...], ...]

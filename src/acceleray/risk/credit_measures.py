@@ -100,7 +100,7 @@ def measure_credit_losses(
             for name, row in _contributions(book, by_segment, level, interval_level):
                 rows.append({"segment": name, "scenario": stress.scenario} | dict(row))
     table = contract("result.credit")
-    rows.sort(key=lambda row: tuple(row[column] for column in table.key))  # type: ignore[type-var]  # str or float
+    rows.sort(key=lambda row: tuple(row[column] for column in table.key))
     return pa.Table.from_pylist(rows, schema=table.schema)
 
 
@@ -141,9 +141,12 @@ def _tail_rows(
     paths: FloatArray, expected: float, level: float, interval_level: float, seed: int
 ) -> Iterator[Row]:
     # Paths are independent: no observation overlaps another.
-    options = {"level": level, "confidence": interval_level, "overlap_days": 1, "seed": seed}
-    value_at_risk = estimate_value_at_risk(paths, **options)
-    shortfall = estimate_expected_shortfall(paths, **options)
+    value_at_risk = estimate_value_at_risk(
+        paths, level=level, confidence=interval_level, overlap_days=1, seed=seed
+    )
+    shortfall = estimate_expected_shortfall(
+        paths, level=level, confidence=interval_level, overlap_days=1, seed=seed
+    )
     for measure, estimate, offset in (
         ("VaR", value_at_risk, 0.0),
         ("ES", shortfall, 0.0),
