@@ -8,7 +8,6 @@ seen, nor flushes to disk, nor notices an empty last commit: this module does.
 from __future__ import annotations
 
 import json
-import os
 import time
 import uuid
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from deltalake.transaction import AddAction, create_table_with_add_actions
 from acceleray.domain.tables import TableContract, TableKind
 from acceleray.errors import SchemaError, StorageError
 from acceleray.lake.content import content_hash
+from acceleray.lake.files import sync
 
 __all__ = ["Commit", "commit_files", "committed_version", "open_table", "read_arrow", "staging_folder"]
 
@@ -205,8 +205,8 @@ def _add_action(root: Path, contract: TableContract, file: Path, run_id: str) ->
         odd = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
         detail = ", ".join(f"{name}: expected {expected.get(name)}, was {found.get(name)}" for name in odd)
         raise SchemaError(f"{contract.name}: file {file.name} breaks the contract: {detail}")
-    _fsync(file)
-    _fsync(file.parent)
+    sync(file)
+    sync(file.parent)
     partition = {"run_id": run_id} if contract.kind is TableKind.LEDGER else {}
     return AddAction(
         path=quote(file.relative_to(folder).as_posix()),
@@ -247,13 +247,5 @@ def _commit(root: Path, contract: TableContract, adds: list[AddAction], run_id: 
 def _flush_log(root: Path, contract: TableContract) -> None:
     log = table_path(root, contract) / "_delta_log"
     newest = max(log.glob("*.json"))
-    _fsync(newest)
-    _fsync(log)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(newest)
+    sync(log)
