@@ -1,4 +1,4 @@
-"""The event that the early-warning model predicts: a loss at the worst close ahead that is large by past standards.
+"""The event that the early-warning model predicts: a loss ahead that is large by past standards.
 
 The label of a day is known `horizon_days` sessions later. Its threshold is known on the day itself: it comes
 from windows that had ended by then.
@@ -51,7 +51,9 @@ class LabelRule:
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_days <= self.window_days:
-            raise ValueError(f"min_days {self.min_days} must lie between 1 and window_days {self.window_days}")
+            raise ValueError(
+                f"min_days {self.min_days} must lie between 1 and window_days {self.window_days}"
+            )
 
 
 def early_warning_labels(log_values: FloatArray, rule: LabelRule) -> dict[str, FloatArray]:
@@ -112,7 +114,7 @@ def adverse_move(log_values: FloatArray, *, horizon_days: int) -> tuple[FloatArr
     Notes
     -----
     Long :math:`\max(0, \max_{1 \le k \le H} (x_t - x_{t+k}))`, short :math:`\max(0, \max_k (x_{t+k} - x_t))`.
-    The floor keeps thresholds non-negative, so that an event is always a loss; where the threshold is positive it
+    The floor keeps thresholds non-negative, so that an event is always a loss; where it is positive the floor
     changes no label.
 
     Examples
@@ -149,7 +151,7 @@ def trailing_threshold(adverse: FloatArray, rule: LabelRule) -> FloatArray:
     Returns
     -------
     ndarray of shape (n_sessions,)
-        The order statistic of rank `order_rank`, in the units of `adverse`; NaN while there are too few moves.
+        The order statistic of rank `order_rank`, in the units of `adverse`; NaN while moves are too few.
 
     Raises
     ------
@@ -179,7 +181,7 @@ def trailing_threshold(adverse: FloatArray, rule: LabelRule) -> FloatArray:
 
 
 def exceeds(adverse: FloatArray, threshold: FloatArray) -> FloatArray:
-    """Label each session 1.0 where the adverse move exceeds the threshold, else 0.0; NaN where either is unknown."""
+    """Label a session 1.0 where the move exceeds the threshold, else 0.0; NaN where one is unknown."""
     label = np.where(adverse > threshold, 1.0, 0.0)
     label[np.isnan(adverse) | np.isnan(threshold)] = np.nan
     return label

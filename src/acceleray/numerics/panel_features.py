@@ -1,8 +1,9 @@
 """What was visible at a close: returns, volatilities, drawdowns and the market model over trailing windows.
 
-Every window is summed afresh, from its oldest day to its newest, one day of all windows at a time. A running sum
-would be quicker still, but it carries the rounding of every value that ever entered it; here a row depends
-on nothing outside its own window, to the last bit.
+Every window is summed afresh, from its oldest day to its newest, one day of all windows at a time. A running
+sum would be quicker still, but it carries the rounding of every value that ever entered it; here a row
+depends on nothing outside its own window, to the last bit. The order of the additions is written out because
+NumPy does not promise one for a reduction along an axis.
 
 Series run forward in time, one value per session. A run of NaN at the front means "not known yet"; anything
 else that is not finite raises. Results are NaN while a window is incomplete.
@@ -87,7 +88,7 @@ def trailing_change(values: FloatArray, *, days: int) -> FloatArray:
 
 
 def trailing_volatility(log_values: FloatArray, *, days: int) -> FloatArray:
-    """Standard deviation of the last `days` daily log returns.
+    """Take the standard deviation of the last `days` daily log returns.
 
     Parameters
     ----------
@@ -107,13 +108,13 @@ def trailing_volatility(log_values: FloatArray, *, days: int) -> FloatArray:
 
 
 def trailing_drawdown(log_values: FloatArray, *, days: int) -> FloatArray:
-    """Log loss since the highest of the last `days` closes, today's included: zero at a new high, else positive."""
+    """Log loss since the highest of the last `days` closes, today included: positive, zero at a new high."""
     values = _series(log_values)
     return _placed(_highest(values, days) - values[days - 1 :], values.size, days)
 
 
 def trailing_rally(log_values: FloatArray, *, days: int) -> FloatArray:
-    """Log gain since the lowest of the last `days` closes, today's included: zero at a new low, else positive."""
+    """Log gain since the lowest of the last `days` closes, today included: positive, zero at a new low."""
     return trailing_drawdown(-_series(log_values), days=days)
 
 
@@ -132,8 +133,8 @@ def market_model(
     Returns
     -------
     beta, correlation, idiosyncratic_volatility : ndarray of shape (n_sessions,)
-        The residual volatility is daily. All are NaN where the index does not move in the window, the correlation
-        also where the series itself does not.
+        The residual volatility is daily. All are NaN where the index does not move in the window, the
+        correlation also where the series itself does not.
 
     Notes
     -----

@@ -7,7 +7,6 @@ shuffle. `panel_in_one_process` is the same panel without Spark.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -90,7 +89,7 @@ def run(context: StageContext) -> None:
         If there is no observation at all.
     """
     from acceleray.domain.calendar import sessions as exchange_sessions
-    from acceleray.engines.spark import read_table, write_table
+    from acceleray.engines.spark import read_table, translated, write_table
 
     spark = _session(context)
     rule = label_rule(context.settings.features)
@@ -115,8 +114,10 @@ def run(context: StageContext) -> None:
     levels = read_table(spark, context.tables, "market.levels").select("factor_id", "date", "value")
     spot_levels = levels.where(levels["factor_id"].isin(spots))
     _refuse_non_positive(spot_levels)
+    # A handful of series, thousands of rows: small enough to travel to every worker.
     references = levels.where(levels["factor_id"].isin(reference_factors(context.settings.features)))
-    state = market_state(references.toArrow(), context.settings.features, days)
+    with translated("reading the reference factors"):
+        state = market_state(references.toArrow(), context.settings.features, days)
     panel_done = write_table(
         spot_levels.groupBy("factor_id").applyInArrow(
             lambda rows: factor_panel(rows, state, rule), schema=_spark_schema("feature.panel")
@@ -146,12 +147,15 @@ def factor_levels(observations: pa.Table, days: DateArray) -> pa.Table:
     days : ndarray of datetime64[D], shape (n_days,)
     """
     values, observed_on, age_days = as_of_align(
-        _dates(observations["date"]), _dates(observations["available_from"]), _floats(observations["value"]), days
+        _dates(observations["date"]),
+        _dates(observations["available_from"]),
+        _floats(observations["value"]),
+        days,
     )
     known = ~np.isnan(values)
     columns = {
         "date": pa.array(days[known]),
-        "factor_id": _repeated(observations["factor_id"][0], int(known.sum())),
+        "factor_id": pa.repeat(observations["factor_id"][0], int(known.sum())),
         "value": pa.array(values[known]),
         "observed_on": pa.array(observed_on[known]),
         "age_days": pa.array(age_days[known]),
@@ -185,7 +189,7 @@ def factor_panel(levels: pa.Table, state: MarketState, rule: LabelRule) -> pa.Ta
     for name, values in state.features.items():
         columns[name] = _on_days(values, state.sessions, days)
     columns |= early_warning_labels(log_values, rule)
-    keys = {"factor_id": _repeated(levels["factor_id"][0], days.size), "date": pa.array(days)}
+    keys = {"factor_id": pa.repeat(levels["factor_id"][0], days.size), "date": pa.array(days)}
     # NaN is a window that is not complete; in a table that is a null.
     return _as_table(
         "feature.panel",
@@ -214,7 +218,7 @@ def market_state(levels: pa.Table, settings: FeaturesSettings, sessions: DateArr
     if missing:
         raise UsageError(
             f"features: the settings name {', '.join(map(repr, missing))}, which has no value on any session",
-            hint="Correct index_factor, oil_factor, credit_spread_factors or short_rate_factor, or leave it out.",
+            hint="Correct index_factor, oil_factor, credit_spread_factors or short_rate_factor, or drop it.",
         )
     features: dict[str, FloatArray] = {}
     index_log_levels = None
@@ -290,7 +294,10 @@ def _spark_schema(name: str) -> StructType:
 def _first_date(market: DataFrame) -> dt.date:
     from pyspark.sql import functions as sf
 
-    row = market.agg(sf.min("date").alias("first")).first()
+    from acceleray.engines.spark import translated
+
+    with translated("reading raw.market"):
+        row = market.agg(sf.min("date").alias("first")).first()
     if row is None or row["first"] is None:
         raise MissingDataError("raw.market: expected observations, was empty")
     first: dt.date = row["first"]
@@ -298,8 +305,11 @@ def _first_date(market: DataFrame) -> dt.date:
 
 
 def _refuse_non_positive(spot_levels: DataFrame) -> None:
-    # The kernel would refuse it too, but inside a worker, where the factor and the date are lost to the reader.
-    row = spot_levels.where(spot_levels["value"] <= 0.0).orderBy("factor_id", "date").first()
+    # The kernel would refuse it too, but inside a worker, where the factor and the date are lost.
+    from acceleray.engines.spark import translated
+
+    with translated("checking market.levels"):
+        row = spot_levels.where(spot_levels["value"] <= 0.0).orderBy("factor_id", "date").first()
     if row is not None:
         raise InputDataError(
             f"market.levels: factor {row['factor_id']} on {row['date']}: expected a positive spot level, "
@@ -324,18 +334,12 @@ def _on_days(values: FloatArray, dated: DateArray, days: DateArray) -> FloatArra
 def _as_table(name: str, columns: dict[str, pa.Array]) -> pa.Table:
     """Arrange columns as a contract says; one that is absent is null throughout."""
     schema = contract(name).schema
-    n_rows = len(next(iter(columns.values())))
-
-    def arrays() -> Iterator[pa.Array]:
-        for field in schema:
-            column = columns.get(field.name)
-            yield pa.nulls(n_rows, field.type) if column is None else column.cast(field.type)
-
-    return pa.Table.from_arrays(list(arrays()), schema=schema)
-
-
-def _repeated(value: pa.Scalar, times: int) -> pa.Array:
-    return pa.repeat(value, times)
+    n_rows = len(columns["date"])
+    arrays = [
+        columns[field.name].cast(field.type) if field.name in columns else pa.nulls(n_rows, field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def _dates(column: pa.ChunkedArray) -> DateArray:
