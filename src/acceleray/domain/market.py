@@ -256,14 +256,24 @@ class Market:
             raise KeyError(factor_id) from None
 
     def curve(self, name: str) -> Curve | None:
-        """Collect the zero rates of a curve, or None where there is none of that name."""
+        """Collect the zero rates of a curve, or None where there is none of that name.
+
+        A single point without a tenor is a flat curve.
+
+        Raises
+        ------
+        InputDataError
+            If two points have the same tenor.
+        """
         points = sorted(
-            (factor.tenor_years, column)
+            (0.0 if factor.tenor_years is None else factor.tenor_years, column)
             for column, factor in enumerate(self.factors)
-            if factor.curve == name and factor.kind is FactorKind.ZERO_RATE and factor.tenor_years is not None
+            if factor.curve == name and factor.kind is FactorKind.ZERO_RATE
         )
         if not points:
             return None
+        if len({tenor for tenor, _ in points}) != len(points):
+            raise InputDataError(f"factors: curve {name!r} has two points of the same tenor")
         return Curve(
             name=name,
             tenors_years=np.array([tenor for tenor, _ in points], dtype=np.float64),
