@@ -129,7 +129,8 @@ class Market:
         Raises
         ------
         InputDataError
-            If a level belongs to no factor, or a factor has a gap after its first value.
+            If a level belongs to no factor, a factor has a gap after its first value, or a level that moves
+            in logs is not positive.
         """
         described = _factors(factors)
         levels = _until(levels, as_of)
@@ -214,6 +215,14 @@ class Market:
         levels: FloatArray,
         observed_on: DateArray,
     ) -> Market:
+        logs = np.array([factor.kind.moves_in_logs for factor in factors], dtype=bool)
+        bad = np.argwhere((levels <= 0) & logs)
+        if bad.size:
+            row, column = bad[0]
+            raise InputDataError(
+                f"market: factor {factors[column].factor_id!r} was {levels[row, column]} on {dates[row]}, "
+                f"a {factors[column].kind} must be positive"
+            )
         age = np.full(observed_on.size, -1, dtype=np.int64)
         known = ~np.isnat(observed_on)
         age[known] = (np.datetime64(as_of, "D") - observed_on[known]).astype(np.int64)
