@@ -16,6 +16,7 @@ from acceleray.domain.tables import contract
 from acceleray.numerics.contributions import expected_shortfall_contributions
 from acceleray.numerics.intervals import MIN_TAIL_PATHS
 from acceleray.numerics.irb import IRB_LEVEL, asrf_default_rate, irb_capital_rate
+from acceleray.numerics.order_statistics import paths_beyond
 from acceleray.numerics.tail import Estimate, estimate_expected_shortfall, estimate_value_at_risk
 from acceleray.risk.credit_book import CreditBook, CreditStress
 
@@ -137,16 +138,16 @@ def _expected_loss_note(stress: CreditStress, members: Sequence[int]) -> str:
 
 
 def _simulated_expected_loss(paths: FloatArray, interval_level: float) -> Figure:
-    estimate = Estimate(
-        value=float(paths.mean()), ci_low=None, ci_high=None, note="one path has no standard error"
-    )
-    if len(paths) > 1:
-        error = float(paths.std(ddof=1)) / math.sqrt(len(paths))
-        estimate = _normal_interval(estimate.value, error, interval_level)
-    return _sampled("expected_loss_simulated", NO_LEVEL, estimate, len(paths))
+    n = len(paths)
+    error = float(paths.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0
+    estimate = _normal_interval(float(paths.mean()), error, interval_level)
+    return _sampled("expected_loss_simulated", NO_LEVEL, estimate, n)
 
 
 def _normal_interval(value: float, standard_error: float, interval_level: float) -> Estimate:
+    # Equal paths do not prove that the loss is certain, only that this sample cannot tell.
+    if standard_error == 0.0:
+        return Estimate(value=value, ci_low=None, ci_high=None, note="no interval: the paths are all equal")
     half_width = float(ndtri(0.5 + interval_level / 2.0)) * standard_error
     return Estimate(
         value=value,
@@ -189,7 +190,7 @@ def _contributions(by_segment: FloatArray, level: float, interval_level: float) 
     n_paths, n_segments = by_segment.shape
     total = _sum_of(by_segment, range(n_segments))
     values, errors = expected_shortfall_contributions(by_segment.T, total, level=level)
-    beyond = n_paths * (1.0 - level)
+    beyond = paths_beyond(n_paths, level)
     for value, error in zip(values.tolist(), errors.tolist(), strict=True):
         if beyond < MIN_TAIL_PATHS:
             note = f"no interval: only {beyond:.3g} of {n_paths} paths lie beyond the level"
