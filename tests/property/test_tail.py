@@ -38,7 +38,9 @@ def test_monotone_in_the_level(losses, one, other) -> None:
 @given(LOSSES, LEVELS, st.integers(-1000, 1000))
 def test_cash_moves_both_by_its_amount(losses, level, cash) -> None:
     # The losses reach 1e6, so that one addition is off by up to 1e-10 and n of them by 1e-8.
-    assert tail.var(losses + cash, level=level) == pytest.approx(tail.var(losses, level=level) + cash, abs=1e-8)
+    assert tail.var(losses + cash, level=level) == pytest.approx(
+        tail.var(losses, level=level) + cash, abs=1e-8
+    )
     assert tail.es(losses + cash, level=level) == pytest.approx(tail.es(losses, level=level) + cash, abs=1e-8)
 
 
@@ -120,8 +122,8 @@ def test_independent_intervals_cover(law: str, n: int, level: float) -> None:
         assert estimate.ci_low is not None
         assert estimate.ci_high is not None
         hits["es"] += estimate.ci_low <= es <= estimate.ci_high
-    # Three standard errors of a frequency in 600 trials below what is claimed; the symmetric interval, which covers
-    # 0.80 to 0.90 here, would fail.
+    # Three standard errors of a frequency in 600 trials below what is claimed; the symmetric interval, which
+    # covers 0.76 to 0.90 here, would fail.
     floor = 0.95 - 3 * np.sqrt(0.95 * 0.05 / 600)
     assert hits["var"] / 600 >= floor
     assert hits["es"] / 600 >= floor
@@ -131,7 +133,7 @@ def test_independent_intervals_cover(law: str, n: int, level: float) -> None:
 @pytest.mark.parametrize(("n", "level"), [(500, 0.99), (500, 0.975), (2000, 0.975)])
 def test_overlapping_intervals_cover(law: str, n: int, level: float) -> None:
     days, trials = 10, 120 if n == 500 else 60
-    # Forty thousand independent ten-day sums per law stand for the truth; its own error is far below the intervals'.
+    # Forty thousand independent ten-day sums stand for the truth; its own error is far below the intervals'.
     truth = _draw(law, (40_000, days), seed=1).sum(axis=1)
     var, es = tail.var(truth, level=level), tail.es(truth, level=level)
     daily = np.cumsum(_draw(law, (trials, n + days), seed=n), axis=1)
