@@ -13,7 +13,6 @@ from acceleray.domain.market import Market
 from acceleray.domain.tables import contract
 from acceleray.errors import MissingDataError
 from acceleray.numerics.covariance import clip_eigenvalues, ewma_covariance
-from acceleray.numerics.volatility import estimate_t_dof
 from acceleray.risk.fan_out import fan_out
 from acceleray.risk.parameters import RiskParameters, daily_moves
 from acceleray.risk.volatility_fits import Fit, fit_batch
@@ -119,11 +118,9 @@ def calibrate_risk(
         market, *tables.values(), volatility_days=window, covariance_days=days
     )
     fit = parameters.volatility.latest(market.dates.size - 1)
-    residuals, _ = parameters.volatility.filtered(fit, moves, max(len(moves) - window, 0))
-    daily = moving[[each[-1].model != "constant" for each in fits]]
     tables["params.risk"] = _risk_table(
         risk
-        | {"t_dof": estimate_t_dof(residuals[:, daily])}
+        | {"t_dof": parameters.volatility.tail_index(fit, moves)}
         | {
             f"factors_{model}": float(sum(each[-1].model == model for each in fits))
             for model in ("constant", "ewma", "garch")
