@@ -15,9 +15,8 @@ from acceleray.errors import EngineUnavailableError
 __all__ = ["ONE_THREAD", "cpus", "session"]
 
 # Bits depend on how BLAS and OpenMP split a sum, so each task computes with one thread; parallelism is tasks.
-ONE_THREAD = {
-    name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-}
+_THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+ONE_THREAD = dict.fromkeys(_THREAD_LIMITS, "1")
 
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
