@@ -67,6 +67,9 @@ def session(
     os.environ.update(environment)
     try:
         try:
+            # Ray reads its environment once, when it is imported, and keeps the last token.
+            ray._raylet.Config.initialize("")
+            ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
             ray.init(
                 num_cpus=cpus,
                 include_dashboard=False,
