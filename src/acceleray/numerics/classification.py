@@ -288,7 +288,8 @@ def mean_replicates(values: FloatArray, blocks: IntArray, *, counts: IntArray) -
     # Elementwise products, not a matrix product: the order of the sum must not depend on BLAS.
     total = np.sum(counts * sums, axis=1)
     size = np.sum(counts * rows, axis=1)
-    return np.divide(total, size, out=np.full(counts.shape[0], np.nan), where=size > 0)
+    means: FloatArray = np.divide(total, size, out=np.full(counts.shape[0], np.nan), where=size > 0)
+    return means
 
 
 def percentile_interval(replicates: FloatArray, *, level: float) -> tuple[float, float]:

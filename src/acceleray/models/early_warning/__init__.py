@@ -1,1 +1,1 @@
-"""The early-warning model: will a position breach its tail threshold within the next 20 sessions?"""
+"""The early-warning model: how likely a position breaches its tail threshold in the next 20 sessions."""

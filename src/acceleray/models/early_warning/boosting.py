@@ -80,6 +80,6 @@ class BoostedTrees:
         return np.asarray(self._booster.predict(matrix(values)), dtype=np.float64)
 
     def contributions(self, values: FloatArray) -> FloatArray:
-        """Exact SHAP values in log-odds per input, shape (n, len(INPUTS)); with the bias they sum to the margin."""
+        """Exact SHAP values in log-odds per input, shape (n, len(INPUTS)); they sum to margin less bias."""
         shap = self._booster.predict(matrix(values), pred_contribs=True)
         return np.asarray(shap[:, :-1], dtype=np.float64)

@@ -41,9 +41,7 @@ class Samples:
 
     def where(self, chosen: npt.NDArray[np.bool_]) -> Samples:
         """Keep the chosen rows."""
-        return Samples(
-            values=self.values[chosen], labels=self.labels[chosen], sessions=self.sessions[chosen]
-        )
+        return Samples(values=self.values[chosen], labels=self.labels[chosen], sessions=self.sessions[chosen])
 
     @property
     def directions(self) -> npt.NDArray[np.float64]:

@@ -1,7 +1,8 @@
 """Who may learn from which dates: the out-of-time test, and walk-forward folds before it.
 
-A row on session ``i`` is labelled by sessions ``i + 1`` to ``i + horizon``. It may teach a model that is judged
-from session ``s`` on only if its label was known `embargo` sessions before: ``i + horizon + embargo < s``.
+A row on session ``i`` is labelled by sessions ``i + 1`` to ``i + horizon``. It may teach a model that is
+judged from session ``s`` on only if its label was known `embargo` sessions before:
+``i + horizon + embargo < s``.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Ray's own ``AsyncHyperBandScheduler`` compares a trial with whatever arrived before it, and
 ``ConcurrencyLimiter(batch=True)`` tells the searcher in order of arrival (and may close a batch before it is
-full), so with either one a busy machine finds another model. Here trials are numbered when they are suggested;
-a batch is suggested only when the one before is complete, and told to the searcher in trial order.
+full), so with either one a busy machine finds another model. Here trials are numbered when they are
+suggested; a batch is suggested only when the one before is complete, and told to the searcher in trial order.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["BatchedASHA", "BatchedSearch", "goes_on", "rungs"]
 
 
 def rungs(first: int, reduction_factor: int, last: int) -> list[int]:
-    """Rounds after which a trial reports: ``first * reduction_factor ** k`` below `last`, and `last`.
+    """List the rounds after which a trial reports: ``first * reduction_factor ** k``, and `last`.
 
     Examples
     --------
@@ -130,6 +130,11 @@ class BatchedASHA(FIFOScheduler):
         keep = goes_on(at_rung[trial], earlier, self._reduction_factor)
         return str(TrialScheduler.CONTINUE if keep else TrialScheduler.STOP)
 
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+    def on_trial_result(
+        self,
+        tune_controller: Any,  # noqa: ARG002 (Tune passes it by position)
+        trial: Any,
+        result: dict[str, Any],
+    ) -> str:
         """Tune's way to `decide`."""
         return self.decide(trial.config["trial"], result)

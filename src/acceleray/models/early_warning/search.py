@@ -17,12 +17,15 @@ import pyarrow as pa
 from acceleray.config.models import CalibrateSettings
 from acceleray.domain.tables import contract
 from acceleray.errors import TaskFailedError
+from acceleray.models.early_warning.baseline import fit_base_rate, fit_logistic
 from acceleray.models.early_warning.boosting import HYPERPARAMETERS, booster_parameters, matrix
 from acceleray.models.early_warning.dataset import Samples
 from acceleray.models.early_warning.folds import Fold, Split
+from acceleray.models.early_warning.history import History
 from acceleray.models.early_warning.trial import FoldData, walk_forward_trial
+from acceleray.numerics.classification import best_f1_threshold
 
-__all__ = ["Trial", "best_trial", "fold_data", "judged_predictions", "search", "trials_table"]
+__all__ = ["Trial", "best_trial", "fold_data", "search", "thresholds", "trials_table"]
 
 # A worker that dies takes its trial along; the trial starts again and reports the same numbers.
 _RETRIES = 2
@@ -116,9 +119,7 @@ def search(
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": min(1.0, float(cpus))}),
         tune_config=tune.TuneConfig(
-            search_alg=BatchedSearch(
-                searcher, batch_size=settings.batch_size, n_trials=settings.n_trials
-            ),
+            search_alg=BatchedSearch(searcher, batch_size=settings.batch_size, n_trials=settings.n_trials),
             scheduler=BatchedASHA(
                 metric="score",
                 batch_size=settings.batch_size,
@@ -150,24 +151,37 @@ def best_trial(trials: Sequence[Trial]) -> Trial:
     return min(trials, key=lambda trial: (-trial.score, trial.number))
 
 
-def judged_predictions(
-    samples: Samples, fold: Fold, sampled: npt.NDArray[np.int64], trial: Trial, *, seed: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Train a configuration on a fold and predict the rows that judge it.
+def thresholds(history: History, best: Trial, *, seed: int) -> dict[str, float]:
+    """Set each family's decision threshold on the slice that the search has not seen.
+
+    A false alarm and a miss count alike: the threshold is the one with the highest F1. Every model is trained
+    on the past of the slice for this, the booster in one process.
 
     Returns
     -------
-    labels, probabilities : ndarray of shape (n,)
+    dict of str to float
+        ``decision_threshold_<family>``, and ``decision_threshold`` for the candidate.
     """
     import xgboost
 
-    (data,) = fold_data(samples, [fold], sampled)
+    fold = history.split.threshold
+    (data,) = fold_data(history.learn, [fold], history.split.sampled)
+    rows = history.training.where(fold.trains(history.training.sessions))
     booster = xgboost.train(
-        booster_parameters(trial.configuration, seed=seed),
+        booster_parameters(best.configuration, seed=seed),
         matrix(data.train_values, data.train_labels),
-        trial.best_rounds,
+        best.best_rounds,
     )
-    return data.judge_labels, np.asarray(booster.predict(matrix(data.judge_values)), dtype=np.float64)
+    probabilities = {
+        "xgboost": np.asarray(booster.predict(matrix(data.judge_values)), dtype=np.float64),
+        "logistic": fit_logistic(rows).predict(data.judge_values),
+        "base_rate": fit_base_rate(rows).predict(data.judge_values),
+    }
+    found = {
+        f"decision_threshold_{family}": best_f1_threshold(data.judge_labels, forecast)
+        for family, forecast in probabilities.items()
+    }
+    return {"decision_threshold": found["decision_threshold_xgboost"], **found}
 
 
 def trials_table(trials: Sequence[Trial], *, max_rounds: int) -> pa.Table:
