@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import yaml
 from scipy.stats import norm
+from tests.nights import run_directory
 
 from acceleray.lake.night import NightTables
-from tests.nights import run_directory
 
 pytestmark = pytest.mark.night
 
