@@ -15,9 +15,8 @@ from acceleray.errors import EngineUnavailableError
 __all__ = ["ONE_THREAD", "cpus", "session"]
 
 # Bits depend on how BLAS and OpenMP split a sum, so each task computes with one thread; parallelism is tasks.
-ONE_THREAD = {
-    name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-}
+_THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+ONE_THREAD = dict.fromkeys(_THREAD_LIMITS, "1")
 
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -68,6 +67,9 @@ def session(
     os.environ.update(environment)
     try:
         try:
+            # Ray reads its environment once, when it is imported, and keeps the last token.
+            ray._raylet.Config.initialize("")
+            ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
             ray.init(
                 num_cpus=cpus,
                 include_dashboard=False,

@@ -12,6 +12,7 @@ import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -175,13 +176,16 @@ def data_files(root: Path, contract: TableContract, *, version: int, run_id: str
     table = open_table(root, contract, version)
     if table is None:
         raise StorageError(f"{contract.name}: table does not exist")
-    if contract.kind is TableKind.LEDGER:
-        if run_id is None:
-            raise ValueError(f"{contract.name} is a ledger: name the run to read")
-        uris = table.file_uris([("run_id", "=", run_id)])
-    else:
-        uris = table.file_uris()
-    return sorted(uri.removeprefix("file://") for uri in uris)
+    if contract.kind is TableKind.LEDGER and run_id is None:
+        raise ValueError(f"{contract.name} is a ledger: name the run to read")
+    # Not `file_uris`: it percent-encodes the folders above the table, and a project may live in "50% risk".
+    actions = pa.table(table.get_add_actions(flatten=True))
+    folder = table_path(root, contract).absolute()
+    found = []
+    for action in actions.to_pylist():
+        if contract.kind is TableKind.SNAPSHOT or action["partition.run_id"] == run_id:
+            found.append(str(folder / unquote(action["path"])))
+    return sorted(found)
 
 
 def _delta_schema(contract: TableContract) -> Schema:
@@ -205,7 +209,7 @@ def _add_action(root: Path, contract: TableContract, file: Path, run_id: str) ->
     sync(file.parent)
     partition = {"run_id": run_id} if contract.kind is TableKind.LEDGER else {}
     return AddAction(
-        path=file.relative_to(folder).as_posix(),
+        path=quote(file.relative_to(folder).as_posix()),
         size=file.stat().st_size,
         partition_values=partition,
         modification_time=int(file.stat().st_mtime * 1000),

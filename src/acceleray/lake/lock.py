@@ -62,7 +62,7 @@ def _acquire(descriptor: int, mode: int, path: Path) -> None:
     if not _try(descriptor, mode):
         holder = _holder(path)
         raise LockedError(
-            f"run {holder.get('run_id', 'unknown')} holds the project (process {holder.get('pid', 'unknown')})",
+            f"run {holder.get('run_id', '?')} holds the project (process {holder.get('pid', '?')})",
             hint="Wait for it, or look at `acceleray status`.",
         )
 
