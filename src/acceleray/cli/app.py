@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -106,9 +107,9 @@ def check(project: Directory = _HERE, overrides: Overrides = _NONE, as_json: AsJ
     from acceleray.lake.check import check_inputs
 
     settings, scenarios, limits = _load(project, overrides)
-    findings = check_inputs(settings, project, scenarios=scenarios, limits=limits)
-    worst = max((finding.exit_code for finding in findings), key=_severity, default=0)
-    value = {"exit_code": worst, "findings": [finding.as_dict() for finding in findings]}
+    findings = check_inputs(settings, project.resolve(), scenarios, limits)
+    worst = max((finding.code for finding in findings), key=_severity, default=0)
+    value = {"exit_code": worst, "findings": [asdict(finding) for finding in findings]}
     console.emit(value, as_json=as_json, text=findings_as_text(findings))
     return worst
 
