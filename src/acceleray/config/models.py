@@ -187,6 +187,8 @@ class ReportSettings(_Model):
     """Texts that only the owner of the data can give."""
 
     approximations: tuple[str, ...] = ()
+    # Heads everything about the loan book, so that a made-up book can be called what it is.
+    credit_label: str = "Credit"
 
 
 class TargetSettings(_Model):
