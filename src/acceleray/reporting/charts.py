@@ -66,9 +66,7 @@ class LimitBar:
     whisker: tuple[str, str] | None
 
 
-def limit_bar(
-    used: float, warning: float, low: float | None, high: float | None, *, most: float
-) -> LimitBar:
+def limit_bar(used: float, warning: float, low: float | None, high: float | None, *, most: float) -> LimitBar:
     """Draw utilisations on an axis from 0 to `most` on which the limit is 1."""
 
     def at(share: float) -> str:
@@ -287,9 +285,15 @@ def _labels(marks: Sequence[tuple[int, float, float, float]]) -> list[ExceptionL
         for (anchor, dx), down in ((side, down) for down in (4.0, -4.0) for side in sides):
             left = x if anchor == "start" else x - width
             label_y = min(y + down, 98.0)
-            near_dot = any(i != index and left < ox < left + width and abs(oy - label_y) < 5 for i, ox, oy, _ in marks)
-            if left >= 0 and not near_dot and all(
-                abs(left - other) >= width or abs(label_y - other_y) >= height for other, other_y in taken
+            near_dot = any(
+                i != index and left < ox < left + width and abs(oy - label_y) < 5 for i, ox, oy, _ in marks
+            )
+            if (
+                left >= 0
+                and not near_dot
+                and all(
+                    abs(left - other) >= width or abs(label_y - other_y) >= height for other, other_y in taken
+                )
             ):
                 taken.append((left, label_y))
                 placed[index] = (anchor, dx, label_y)

@@ -136,9 +136,7 @@ def _headline(
                 id="expected-credit-loss",
                 kind="amount",
                 estimate=base.expected_loss if base else f.Estimate(value=None, note="no base scenario"),
-                parts=tuple(
-                    f.Part(label=x.segment, value=x.expected_loss.value) for x in credit.segments
-                ),
+                parts=tuple(f.Part(label=x.segment, value=x.expected_loss.value) for x in credit.segments),
                 subject=credit.label,
                 table="result.credit",
             )
@@ -343,7 +341,9 @@ def _aged(tables: Tables) -> tuple[f.AgedSeries, ...]:
     ids = levels["factor_id"].to_numpy(zero_copy_only=False)
     ends = np.flatnonzero(np.append(ids[1:] != ids[:-1], True)) if len(ids) else []
     last = {row["factor_id"]: row for row in rows(levels.take(ends))} if len(ids) else {}
-    allowed = {row["factor_id"]: row["max_age_days"] for row in rows(tables["raw.factors"]) if not row["fixed"]}
+    allowed = {
+        row["factor_id"]: row["max_age_days"] for row in rows(tables["raw.factors"]) if not row["fixed"]
+    }
     aged = [
         f.AgedSeries(
             factor_id=factor,

@@ -103,9 +103,7 @@ def money(
 
 def estimate_money(fact: Cursor, scale: fmt.Scale | None = None, *, suffix: bool = True) -> Figure:
     """Show the value of an estimate at the precision its interval supports."""
-    return money(
-        fact["value"], scale, low=fact["ci_low"].value, high=fact["ci_high"].value, suffix=suffix
-    )
+    return money(fact["value"], scale, low=fact["ci_low"].value, high=fact["ci_high"].value, suffix=suffix)
 
 
 def interval(fact: Cursor, scale: fmt.Scale) -> Rich:

@@ -79,7 +79,11 @@ def _clock(facts: Cursor) -> dict[str, Any]:
         return {"name": "SLA", "value": (figure(run["sla"], "none, historical night"),), "late": False}
     early = run["seconds_to_deadline"]
     if early.value >= 0:
-        return {"name": "SLA", "value": ("met, ", figure(early, fmt.duration(early.value)), " early"), "late": False}
+        return {
+            "name": "SLA",
+            "value": ("met, ", figure(early, fmt.duration(early.value)), " early"),
+            "late": False,
+        }
     return {
         "name": "SLA",
         "value": ("missed by ", figure(early, fmt.duration(-early.value))),
@@ -104,7 +108,11 @@ def _verdict(facts: Cursor) -> dict[str, Any]:
         tone = "warn"
         lead = ("No limit is breached, ", figure(counts["warning"], f"{len(warned)} in warning"), ".")
         rest.append(
-            (f"{_subject(warned[0])} uses ", figure(warned[0]["utilisation"], fmt.percent(warned[0]["utilisation"].value)), " of its limit.")
+            (
+                f"{_subject(warned[0])} uses ",
+                figure(warned[0]["utilisation"], fmt.percent(warned[0]["utilisation"].value)),
+                " of its limit.",
+            )
         )
     elif found:
         inside = all(limit["state"].value == "inside" for limit in found)
@@ -112,7 +120,11 @@ def _verdict(facts: Cursor) -> dict[str, Any]:
         nearest = max(found, key=lambda limit: limit["utilisation"].value or 0.0)
         if not nearest["utilisation"].is_absent:
             rest.append(
-                (f"Nearest is {_subject(nearest)} at ", figure(nearest["utilisation"], fmt.percent(nearest["utilisation"].value)), ".")
+                (
+                    f"Nearest is {_subject(nearest)} at ",
+                    figure(nearest["utilisation"], fmt.percent(nearest["utilisation"].value)),
+                    ".",
+                )
             )
     else:
         lead = ("No limits are set.",)
@@ -200,7 +212,12 @@ def _caveat(facts: Cursor) -> dict[str, Any] | None:
             parts.append(tuple(text))
         if coverage["rows_rejected"].value:
             parts.append(
-                (figure(coverage["rows_rejected"], fmt.plural(coverage["rows_rejected"].value, "input row")), " rejected")
+                (
+                    figure(
+                        coverage["rows_rejected"], fmt.plural(coverage["rows_rejected"].value, "input row")
+                    ),
+                    " rejected",
+                )
             )
         if not parts:
             parts = [(reason.value,) for reason in facts["partial_reasons"]]
@@ -259,5 +276,3 @@ def _timeline(facts: Cursor) -> dict[str, Any]:
             f"{fmt.clock(run['deadline_at'].value, zone)}, opening bell {fmt.clock(run['bell_at'].value, zone)}"
         ),
     }
-
-

@@ -57,7 +57,11 @@ def credit(facts: Cursor) -> dict[str, Any] | None:
     worst = max(cases, key=lambda case: case["var"]["value"].value or 0.0)
     finding: list[str | Figure] = [f"VaR {level} is ", estimate_money(base["var"], scale)]
     if worst["scenario"].value != base["scenario"].value:
-        finding += [" in base, ", estimate_money(worst["var"], scale), f" in {_lower(worst['scenario'].value)}"]
+        finding += [
+            " in base, ",
+            estimate_money(worst["var"], scale),
+            f" in {_lower(worst['scenario'].value)}",
+        ]
     book: list[str | Figure] = []
     if not found["obligors"].is_absent:
         book += [figure(found["obligors"], fmt.count(found["obligors"].value)), " obligors"]
@@ -257,7 +261,11 @@ def _model(found: Cursor) -> dict[str, Any] | None:
         "period": period,
         "blocks": ()
         if blocks is None
-        else ("intervals from ", figure(blocks["blocks"], fmt.count(blocks["blocks"].value)), " blocks of dates"),
+        else (
+            "intervals from ",
+            figure(blocks["blocks"], fmt.count(blocks["blocks"].value)),
+            " blocks of dates",
+        ),
         "columns": [_METRICS.get(column, title(column)) for column in columns],
         "rows": table,
         "used": used or "",
@@ -314,7 +322,10 @@ def quality(facts: Cursor) -> dict[str, Any]:
             " priced",
         )
     else:
-        covered = (figure(share, fmt.percent(share.value, _coverage_decimals(share.value))), " of market value priced")
+        covered = (
+            figure(share, fmt.percent(share.value, _coverage_decimals(share.value))),
+            " of market value priced",
+        )
     aged = list(found["aged"])
     drift = list(found["drift"])
     high = [x for x in drift if x["psi"].value is not None and x["psi"].value >= found["drift_warning"].value]
@@ -364,7 +375,9 @@ def quality(facts: Cursor) -> dict[str, Any]:
         "drift": [
             {
                 "name": x["feature"].value,
-                "psi": figure(x["psi"], fmt.NOT_AVAILABLE if x["psi"].is_absent else fmt.fixed(x["psi"].value, 2)),
+                "psi": figure(
+                    x["psi"], fmt.NOT_AVAILABLE if x["psi"].is_absent else fmt.fixed(x["psi"].value, 2)
+                ),
                 "status": x["status"].value,
             }
             for x in drift[:_MAX_DRIFT]
@@ -390,12 +403,16 @@ def _control(control: Cursor) -> dict[str, Any]:
     return {
         "name": control["input"].value,
         "source": control["source"].value or "",
-        "last": "–" if control["last_date"].is_absent else figure(control["last_date"], fmt.short_day(control["last_date"].value)),
+        "last": "–"
+        if control["last_date"].is_absent
+        else figure(control["last_date"], fmt.short_day(control["last_date"].value)),
         "read": figure(control["rows_read"], fmt.count(control["rows_read"].value)),
         "accepted": figure(control["rows_accepted"], fmt.count(control["rows_accepted"].value)),
         "after": figure(after, fmt.count(after.value)),
         "rejected": figure(control["rows_rejected"], fmt.count(control["rows_rejected"].value)),
-        "total": () if total.is_absent else (f"{control['amount_column'].value} ", figure(total, fmt.fixed(total.value, 2))),
+        "total": ()
+        if total.is_absent
+        else (f"{control['amount_column'].value} ", figure(total, fmt.fixed(total.value, 2))),
     }
 
 
@@ -414,16 +431,23 @@ def audit(facts: Cursor) -> dict[str, Any]:
             {
                 "name": stage["stage"].value,
                 "engine": {"spark": "Spark", "ray": "Ray"}.get(stage["engine"].value, stage["engine"].value),
-                "start": figure(stage["started_at"], fmt.clock(stage["started_at"].value, zone, seconds=True)),
+                "start": figure(
+                    stage["started_at"], fmt.clock(stage["started_at"].value, zone, seconds=True)
+                ),
                 "seconds": figure(stage["seconds"], fmt.fixed(stage["seconds"].value, 1)),
                 "bar": charts.span(begin, min(end, most), 0.0, most),
-                "startup": charts.span(begin, min(begin + startup, end, most), 0.0, most) if startup else None,
+                "startup": charts.span(begin, min(begin + startup, end, most), 0.0, most)
+                if startup
+                else None,
                 "attempt": "" if attempt in (None, 1) else f"attempt {attempt}",
             }
         )
     overhead = list(run["overhead"])
     seeds = joined(
-        [(f"{name} ", figure(run["seeds"][name], str(run["seeds"][name].value))) for name in run["seeds"].value]
+        [
+            (f"{name} ", figure(run["seeds"][name], str(run["seeds"][name].value)))
+            for name in run["seeds"].value
+        ]
     )
     pairs: list[tuple[str, Rich, bool]] = [
         ("Run", (figure(run["run_id"], run["run_id"].value),), True),
@@ -480,10 +504,13 @@ def explain(facts: Cursor) -> list[dict[str, Any]]:
         note = tile["estimate"]["note"].value
         table = tile["table"].value
         if kind == "count":
-            name, how = "Early warning", (
-                "Positions in the buckets high and watch. The score is the model's probability that the position's "
-                f"worst close of the next {tile['horizon_days'].value} days is a tail loss; options and futures are "
-                "scored through their underlying and direction."
+            name, how = (
+                "Early warning",
+                (
+                    "Positions in the buckets high and watch. The score is the model's probability that the position's "
+                    f"worst close of the next {tile['horizon_days'].value} days is a tail loss; options and futures are "
+                    "scored through their underlying and direction."
+                ),
             )
             where = f"{table}: score, bucket"
         elif kind == "pnl":

@@ -144,7 +144,9 @@ def limits(facts: Cursor) -> dict[str, Any] | None:
         "finding": finding,
         "rows": shown[:_VISIBLE_LIMITS],
         "rest": rest,
-        "more": f"{len(rest)} more, all below {rest[0]['used']}" if rest and rest[0]["state"] == "inside" else f"{len(rest)} more",
+        "more": f"{len(rest)} more, all below {rest[0]['used']}"
+        if rest and rest[0]["state"] == "inside"
+        else f"{len(rest)} more",
         "axis_limit": charts.percent(100 / most),
         "interval": f"{fmt.level(facts['interval_level'].value)} interval of the simulated value",
         "indicative": any(limit["state"].value == "indicative" for limit in found),
@@ -230,9 +232,7 @@ def drivers(facts: Cursor) -> dict[str, Any] | None:
             figure(found["diversification_share"], fmt.percent(found["diversification_share"].value)),
             " of stand-alone)",
         ]
-    name_scale = fmt.scale_for(
-        name["value"].value for key in ("adding", "reducing") for name in found[key]
-    )
+    name_scale = fmt.scale_for(name["value"].value for key in ("adding", "reducing") for name in found[key])
     return {
         "finding": tuple(finding),
         "rows": rows,
@@ -317,9 +317,7 @@ def methods(facts: Cursor) -> dict[str, Any] | None:
     horizons = list(dict.fromkeys(cell["horizon_days"].value for cell in fund["cells"]))
     return {
         "finding": finding,
-        "groups": [
-            {"title": fmt.plural(h, "day"), "methods": _heads(fund, h, headline)} for h in horizons
-        ],
+        "groups": [{"title": fmt.plural(h, "day"), "methods": _heads(fund, h, headline)} for h in horizons],
         "rows": lines,
         "notes": [(mark, note) for note, mark in notes.items()],
     }
@@ -419,7 +417,11 @@ def stress(facts: Cursor) -> dict[str, Any] | None:
     pnl = [x["pnl"].value for x in scenarios]
     cells = [cell["pnl"].value for x in scenarios for cell in x["cells"]]
     scale = fmt.scale_for([*pnl, *cells])
-    scale = scale.rounded(1) if scale.divisor >= 1e6 and max(map(abs, filter(None, pnl)), default=0) >= 2e6 else scale
+    scale = (
+        scale.rounded(1)
+        if scale.divisor >= 1e6 and max(map(abs, filter(None, pnl)), default=0) >= 2e6
+        else scale
+    )
     fund_loss, fund_gain = _extremes(pnl)
     cell_loss, cell_gain = _extremes(cells)
     worst = scenarios[0]
@@ -441,9 +443,7 @@ def stress(facts: Cursor) -> dict[str, Any] | None:
                 "proxied": figure(x["proxied_share"], fmt.percent(x["proxied_share"].value)),
             }
         )
-    marked = any(
-        cell["mark"] for line in lines for cell in [line["fund"], *line["cells"]]
-    )
+    marked = any(cell["mark"] for line in lines for cell in [line["fund"], *line["cells"]])
     has_proxy = any(x["proxied_share"].value for x in scenarios)
     return {
         "finding": (

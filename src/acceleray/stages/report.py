@@ -62,7 +62,9 @@ def run(context: StageContext) -> None:
     night = (context.record or {}).get("night")
     if night is None:
         raise LineageError("report: the record of this run is missing, so its figures cannot be traced")
-    tables = {name: context.tables.read(name) for name in READS if name not in ("result.pnl", "market.levels")}
+    tables = {
+        name: context.tables.read(name) for name in READS if name not in ("result.pnl", "market.levels")
+    }
     tables["market.levels"] = context.tables.read("market.levels", _LEVEL_COLUMNS)
     tables["result.pnl"] = _headline_pnl(context)
     published_at = dt.datetime.now(dt.UTC).isoformat()

@@ -48,8 +48,8 @@ def in_words(values: npt.NDArray[np.float64], contributions: npt.NDArray[np.floa
     Returns
     -------
     list of str
-        For example ``"20-day volatility 3.1 % a day, raises; credit spread 1.0 %, lowers"``; fewer than three where
-        fewer features contribute.
+        For example ``"20-day volatility 3.1 % a day, raises; credit spread 1.0 %, lowers"``; fewer than
+        three where fewer features contribute.
 
     Notes
     -----

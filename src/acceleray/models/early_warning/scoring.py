@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,22 +201,24 @@ def _map(
     import ray
 
     n_actors = min(n_actors, -(-rows.num_rows // batch_rows))
-    scored = (
-        ray.data.from_arrow([rows.slice(start, batch_rows) for start in range(0, rows.num_rows, batch_rows)])
-        .map_batches(
+    blocks = [rows.slice(start, batch_rows) for start in range(0, rows.num_rows, batch_rows)]
+    with warnings.catch_warnings():
+        # max_restarts has no other way in; Ray announces to rename the argument in 2.64.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        scored = ray.data.from_arrow(blocks).map_batches(
             Scorer,
             fn_constructor_kwargs={"path": str(path), "sha256": sha256},
             batch_format="pyarrow",
             batch_size=batch_rows,
             compute=ray.data.ActorPoolStrategy(size=n_actors),
             num_cpus=min(1.0, cpus / (2 * n_actors)),
-            # Ray's own restarts keep the actor's arguments in the object store, and it warns on stderr that
-            # they may be lost. The file is small and the rows are here: a dead actor costs a fresh pool.
+            # Ray's own restarts keep the actor's arguments in the object store, and it complains on stderr
+            # that they may be lost. The file is small and the rows are here: a dead actor costs a new pool.
             max_restarts=0,
         )
-        .iter_batches(batch_format="pyarrow", batch_size=None)
-    )
-    return [part.cast(_SCORED_SCHEMA) for part in scored]
+    return [
+        part.cast(_SCORED_SCHEMA) for part in scored.iter_batches(batch_format="pyarrow", batch_size=None)
+    ]
 
 
 def rank_and_roll_up(
