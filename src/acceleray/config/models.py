@@ -167,12 +167,12 @@ class SimulateSettings(_Model):
 
 
 class ScoreSettings(_Model):
-    """Buckets of the early-warning score, highest first."""
+    """Buckets of the early-warning score, as multiples of the model's decision threshold."""
 
     n_actors: Positive = 2
     batch_rows: Positive = 4096
-    high_multiple: Annotated[float, Field(gt=0)] = 1.0
-    watch_multiple: Annotated[float, Field(gt=0)] = 0.5
+    high_multiple: Annotated[float, Field(gt=0)] = 2.0
+    watch_multiple: Annotated[float, Field(gt=0)] = 1.0
 
 
 class MonitorSettings(_Model):

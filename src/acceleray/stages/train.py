@@ -72,7 +72,7 @@ def run(context: StageContext) -> None:
     context.tables.write("check.models", evaluation.metrics)
     context.tables.write("check.calibration", evaluation.calibration)
     context.tables.write("params.models", models)
-    context.progress(verdict.reason)
+    context.progress(f"{'promoted' if verdict.promoted else 'not promoted'}: {verdict.reason}")
 
 
 def _parameters(table: pa.Table) -> dict[str, float]:
@@ -202,13 +202,13 @@ def _models(
             role = "candidate" if entry is candidate else "baseline"
         if entry is candidate:
             already = role == "champion" and not verdict.promoted
-            reason = f"Champion already. {verdict.reason}" if already else verdict.reason
+            reason = f"champion already; tonight: {verdict.reason}" if already else verdict.reason
         elif role == "champion":
-            reason = "Stays champion: tonight's candidate was not promoted"
+            reason = "stays champion: tonight's candidate was not promoted"
         elif entry.sha256 == scores:
-            reason = "Scores tonight as the better baseline: there is no champion"
+            reason = "scores tonight as the better baseline: there is no champion"
         else:
-            reason = "Baseline"
+            reason = "baseline"
         mine = entry.trained_tonight
         rows.append(
             {

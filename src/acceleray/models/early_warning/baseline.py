@@ -10,14 +10,14 @@ import numpy.typing as npt
 from scipy.special import expit
 
 from acceleray.errors import CalibrationError, SchemaError
-from acceleray.models.early_warning.dataset import INPUTS, LONG, SHORT, Samples
+from acceleray.models.early_warning.dataset import INPUTS, LONG, REQUIRED, SHORT, Samples
 
 __all__ = ["BaseRate", "Logistic", "fit_base_rate", "fit_logistic"]
 
 FloatArray = npt.NDArray[np.float64]
 
 # Trailing volatility only, and the side of the holder: the model that needs no machine learning.
-LOGISTIC_INPUTS = ("volatility_20d", "volatility_60d", "volatility_250d", "volatility_ratio", "direction")
+LOGISTIC_INPUTS = (*REQUIRED, "direction")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

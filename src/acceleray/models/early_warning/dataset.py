@@ -13,11 +13,23 @@ import pyarrow.compute as pc
 from acceleray.domain.tables import FEATURES
 from acceleray.errors import MissingDataError, UsageError
 
-__all__ = ["INPUTS", "LONG", "PANEL_COLUMNS", "SHORT", "Samples", "session_axis", "stack"]
+__all__ = [
+    "INPUTS",
+    "LONG",
+    "PANEL_COLUMNS",
+    "REQUIRED",
+    "SHORT",
+    "Samples",
+    "is_complete",
+    "session_axis",
+    "stack",
+]
 
 LONG, SHORT = 1.0, -1.0
 # What a model sees, in this order: the panel's features and the side of the holder.
 INPUTS: tuple[str, ...] = (*FEATURES, "direction")
+# Every factor's own volatility: what the baseline lives on, and the longest window of a factor's own history.
+REQUIRED: tuple[str, ...] = ("volatility_20d", "volatility_60d", "volatility_250d", "volatility_ratio")
 PANEL_COLUMNS = ["factor_id", "date", *FEATURES, "label_long", "label_short"]
 
 
@@ -28,7 +40,7 @@ class Samples:
     Parameters
     ----------
     values : ndarray of shape (n, len(INPUTS))
-        Inputs in the order of `INPUTS`; all finite.
+        Inputs in the order of `INPUTS`; NaN where one is not known, never in `REQUIRED`.
     labels : ndarray of shape (n,)
         1.0 if the holder's threshold was breached, else 0.0.
     sessions : ndarray of shape (n,)
@@ -70,8 +82,9 @@ def stack(
     Parameters
     ----------
     panel : pyarrow.Table
-        The columns `PANEL_COLUMNS` of ``feature.panel`` in key order. Rows whose label is not known, or with
-        a feature that is (a history still too short), hold nothing to learn from and are left out.
+        The columns `PANEL_COLUMNS` of ``feature.panel`` in key order. Rows without a label, or whose own
+        history is still too short for a feature of `REQUIRED`, are left out. Other features may be unknown: a
+        project need not name an oil price, and trees learn what a gap means.
     axis : ndarray of datetime64
         From `session_axis` of the whole panel.
     factors : sequence of str, optional
@@ -91,7 +104,7 @@ def stack(
             )
         panel = panel.filter(pc.is_in(panel["factor_id"], value_set=pa.array(factors, pa.string())))
     features = np.column_stack([_floats(panel[name]) for name in FEATURES])
-    complete = np.isfinite(features).all(axis=1)
+    complete = is_complete(features)
     sessions = np.searchsorted(axis, panel["date"].to_numpy()).astype(np.int64)
     parts = []
     for direction, column in ((LONG, "label_long"), (SHORT, "label_short")):
@@ -101,6 +114,12 @@ def stack(
         parts.append((values, labels[use], sessions[use]))
     values, labels, positions = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Samples(values=np.ascontiguousarray(values), labels=labels, sessions=positions)
+
+
+def is_complete(features: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Rows whose `REQUIRED` features are known; columns in the order of `FEATURES`."""
+    columns = [FEATURES.index(name) for name in REQUIRED]
+    return np.asarray(np.isfinite(features[:, columns]).all(axis=1))
 
 
 def _floats(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:

@@ -15,7 +15,7 @@ from acceleray.lake.files import write_atomic
 from acceleray.models.early_warning.baseline import BaseRate, Logistic
 from acceleray.models.early_warning.boosting import BoostedTrees
 
-__all__ = ["Model", "load_model", "model_path", "parse_model", "save_model"]
+__all__ = ["Model", "load_model", "model_path", "parse_model", "read_checked", "save_model"]
 
 
 class Model(Protocol):
@@ -57,12 +57,23 @@ def load_model(path: Path, sha256: str) -> Model:
 
     Raises
     ------
+    MissingDataError, StorageError
+        As `read_checked`.
+    SchemaError
+        If it is of no known family, or was trained on other inputs.
+    """
+    return parse_model(read_checked(path, sha256))
+
+
+def read_checked(path: Path, sha256: str) -> bytes:
+    """Read a model file and compare its hash with the record.
+
+    Raises
+    ------
     MissingDataError
         If the file is gone.
     StorageError
         If its content does not have the recorded hash.
-    SchemaError
-        If it is of no known family, or was trained on other inputs.
     """
     try:
         content = path.read_bytes()
@@ -76,7 +87,7 @@ def load_model(path: Path, sha256: str) -> Model:
             f"{path}: SHA-256 was {found}, the record says {sha256}",
             hint="The file was changed after training. Restore it, or train again.",
         )
-    return parse_model(content)
+    return content
 
 
 def parse_model(content: bytes) -> Model:

@@ -7,6 +7,7 @@ judged from session ``s`` on only if its label was known `embargo` sessions befo
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,23 +108,29 @@ def split_sessions(
         history = labelled[(labelled <= test_from - gap) & (labelled % every == 0)]
     else:
         history = labelled[:0]
-    # The first slice only trains; then one slice per fold; the last one sets the decision threshold.
-    parts = n_folds + 2
-    edges = np.arange(parts + 1) * history.size // parts
-    starts = [int(history[edge]) for edge in edges[:-1] if edge < history.size]
-    if len(starts) < parts or any(start - gap < starts[0] for start in starts[1:]):
+    # The first half only trains, so that no fold learns from much less than the final model will. The second
+    # half is cut into one slice per fold and a last one that sets the decision threshold.
+    half = history.size // 2
+    slices_wanted = n_folds + 1
+    edges = half + np.arange(slices_wanted + 1) * (history.size - half) // slices_wanted
+    if np.any(np.diff(edges) == 0) or int(history[half]) - gap < int(history[0]):
         raise MissingDataError(
             f"{labelled.size} labelled sessions are too few for a test of {test_sessions} sessions and "
             f"{n_folds} folds with a gap of {gap} sessions",
             hint="Lower calibrate.out_of_time_days or calibrate.folds, or provide a longer history.",
         )
-    ends = [int(history[edge - 1]) for edge in edges[1:]]
+    earliest = int(history[0])
     slices = [
-        Fold(train_from=starts[0], train_to=start - gap, judge_from=start, judge_to=end)
-        for start, end in zip(starts[1:], ends[1:], strict=True)
+        Fold(
+            train_from=earliest,
+            train_to=int(history[start]) - gap,
+            judge_from=int(history[start]),
+            judge_to=int(history[end - 1]),
+        )
+        for start, end in itertools.pairwise(edges)
     ]
     test = Fold(
-        train_from=starts[0],
+        train_from=earliest,
         train_to=int(history[-1]),
         judge_from=test_from,
         judge_to=int(labelled[-1]),

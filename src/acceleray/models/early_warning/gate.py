@@ -35,13 +35,11 @@ def decide(comparisons: Sequence[Comparison], *, approver: str | None) -> Verdic
     """
     failures = [failure for comparison in comparisons for failure in _failures(comparison)]
     if failures:
-        return Verdict(promoted=False, reason="Not promoted: " + "; ".join(failures))
+        return Verdict(promoted=False, reason="; ".join(failures))
     evidence = "better than " + " and ".join(comparison.against for comparison in comparisons)
     if approver is None:
-        return Verdict(
-            promoted=False, reason=f"Not promoted: {evidence} out of time, but train.approver names nobody"
-        )
-    return Verdict(promoted=True, reason=f"Promoted: {evidence} out of time; approved by {approver}")
+        return Verdict(promoted=False, reason=f"{evidence} out of time, but train.approver names nobody")
+    return Verdict(promoted=True, reason=f"{evidence} out of time; approved by {approver}")
 
 
 def _failures(comparison: Comparison) -> list[str]:

@@ -9,27 +9,27 @@ from acceleray.domain.tables import FEATURES
 
 __all__ = ["in_words"]
 
-_PERCENT, _NUMBER = "percent", "number"
+_PERCENT, _DAILY, _NUMBER = " %", " % a day", ""
 _WORDS: dict[str, tuple[str, str]] = {
     "return_1d": ("1-day return", _PERCENT),
     "return_5d": ("5-day return", _PERCENT),
     "return_20d": ("20-day return", _PERCENT),
     "return_60d": ("60-day return", _PERCENT),
-    "volatility_20d": ("20-day volatility", _PERCENT),
-    "volatility_60d": ("60-day volatility", _PERCENT),
-    "volatility_250d": ("250-day volatility", _PERCENT),
+    "volatility_20d": ("20-day volatility", _DAILY),
+    "volatility_60d": ("60-day volatility", _DAILY),
+    "volatility_250d": ("250-day volatility", _DAILY),
     "volatility_ratio": ("volatility ratio", _NUMBER),
     "drawdown_250d": ("distance from 250-day high", _PERCENT),
     "rally_250d": ("distance from 250-day low", _PERCENT),
     "momentum_250d": ("250-day momentum", _PERCENT),
     "beta_120d": ("beta to the index", _NUMBER),
     "correlation_120d": ("correlation with the index", _NUMBER),
-    "idiosyncratic_volatility_120d": ("idiosyncratic volatility", _PERCENT),
+    "idiosyncratic_volatility_120d": ("idiosyncratic volatility", _DAILY),
     "index_return_20d": ("20-day index return", _PERCENT),
-    "index_volatility_20d": ("20-day index volatility", _PERCENT),
+    "index_volatility_20d": ("20-day index volatility", _DAILY),
     "index_drawdown_250d": ("index distance from 250-day high", _PERCENT),
     "oil_return_20d": ("20-day oil return", _PERCENT),
-    "oil_volatility_20d": ("20-day oil volatility", _PERCENT),
+    "oil_volatility_20d": ("20-day oil volatility", _DAILY),
     "credit_spread": ("credit spread", _PERCENT),
     "credit_spread_change_3m": ("3-month change of the credit spread", _PERCENT),
     "short_rate": ("short rate", _PERCENT),
@@ -48,8 +48,8 @@ def in_words(values: npt.NDArray[np.float64], contributions: npt.NDArray[np.floa
     Returns
     -------
     list of str
-        For example ``"20-day volatility 3.1 %, raises; credit spread 1.0 %, lowers"``; fewer than three where
-        fewer features contribute.
+        For example ``"20-day volatility 3.1 % a day, raises; credit spread 1.0 %, lowers"``; fewer than
+        three where fewer features contribute.
 
     Notes
     -----
@@ -72,5 +72,7 @@ def in_words(values: npt.NDArray[np.float64], contributions: npt.NDArray[np.floa
 
 def _spoken(feature: str, value: float) -> str:
     words, unit = _WORDS[feature]
-    number = f"{value * 100.0:.1f} %" if unit == _PERCENT else f"{value:.2f}"
-    return f"{words} {number.replace('-', '−')}"
+    if np.isnan(value):
+        return f"{words} not known"
+    number = f"{value:.2f}" if unit == _NUMBER else f"{value * 100.0:.1f}"
+    return f"{words} {number.replace('-', '−')}{unit}"

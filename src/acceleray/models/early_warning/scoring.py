@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from acceleray.domain.tables import FEATURES, contract
-from acceleray.errors import SchemaError
-from acceleray.models.early_warning.dataset import INPUTS, LONG, SHORT
-from acceleray.models.early_warning.files import load_model
+from acceleray.errors import SchemaError, TaskFailedError
+from acceleray.models.early_warning.dataset import INPUTS, LONG, REQUIRED, SHORT, is_complete
+from acceleray.models.early_warning.files import load_model, read_checked
 from acceleray.models.early_warning.reasons import in_words
 
 __all__ = ["Buckets", "Scorer", "rank_and_roll_up", "rows_to_score", "score_rows"]
@@ -26,6 +28,7 @@ _SCORED_SCHEMA = pa.schema(
 )
 # The roll-up of everything; below it, every prefix of a portfolio's path is a node.
 _FUND = "Fund"
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,14 +82,18 @@ def check_inputs(rows: pa.Table) -> None:
     Raises
     ------
     SchemaError
-        If a column is missing, unknown, out of order or of another type, or a value is null or not finite.
+        If a column is missing, unknown, out of order or of another type, a value is null or infinite, or one
+        that every row must have is not known (NaN).
     """
     if not rows.schema.equals(_INPUT_SCHEMA):
         raise SchemaError(f"Rows to score had the columns {rows.schema}; expected {_INPUT_SCHEMA}")
     for name in INPUTS:
         column = rows[name]
-        if column.null_count or not pc.all(pc.is_finite(column), min_count=0).as_py():
+        if column.null_count or pc.any(pc.is_inf(column), min_count=0).as_py():
             raise SchemaError(f"Rows to score had a null or infinite {name}")
+    for name in (*REQUIRED, "direction"):
+        if pc.any(pc.is_nan(rows[name]), min_count=0).as_py():
+            raise SchemaError(f"Rows to score had an unknown {name}")
 
 
 def rows_to_score(values: pa.Table, panel: pa.Table) -> tuple[pa.Table, dict[tuple[str, str], str]]:
@@ -111,7 +118,7 @@ def rows_to_score(values: pa.Table, panel: pa.Table) -> tuple[pa.Table, dict[tup
     known = set(pc.unique(panel["factor_id"]).to_pylist())
     latest = panel.filter(pc.equal(panel["date"], tonight)).select(["factor_id", *FEATURES])
     features = np.column_stack([latest[name].to_numpy() for name in FEATURES])
-    complete = np.isfinite(features).all(axis=1)
+    complete = is_complete(features)
     at = {name: row for row, name in enumerate(latest["factor_id"].to_pylist()) if complete[row]}
 
     keys: list[tuple[str, str]] = []
@@ -128,7 +135,7 @@ def rows_to_score(values: pa.Table, panel: pa.Table) -> tuple[pa.Table, dict[tup
         elif exposure == 0.0:
             why_not[key] = "no exposure to the underlying"
         elif factor not in at:
-            why_not[key] = f"features of {factor} are not complete on {tonight}"
+            why_not[key] = f"the history of {factor} does not give features on {tonight}"
         else:
             keys.append(key)
             picked.append(at[factor])
@@ -158,28 +165,60 @@ def score_rows(
     -------
     pyarrow.Table
         Key, score, reasons; in key order.
+
+    Raises
+    ------
+    SchemaError, StorageError, MissingDataError
+        If the rows or the model file are not what they should be; no actor is started then.
+    TaskFailedError
+        If actors die again and again.
     """
     import ray
+    from ray.exceptions import RayActorError
 
     check_inputs(rows)
+    read_checked(path, sha256)
     if rows.num_rows == 0:
         return _SCORED_SCHEMA.empty_table()
-    _quiet(ray.data.DataContext.get_current())
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    for attempts_left in reversed(range(_ATTEMPTS)):
+        try:
+            parts = _map(rows, path, sha256, n_actors=n_actors, batch_rows=batch_rows, cpus=cpus)
+        except RayActorError as error:
+            if not attempts_left:
+                raise TaskFailedError(f"score: actors died in {_ATTEMPTS} attempts: {error}") from error
+        else:
+            break
+    return pa.concat_tables(parts).sort_by([(name, "ascending") for name in _KEY])
+
+
+def _map(
+    rows: pa.Table, path: Path, sha256: str, *, n_actors: int, batch_rows: int, cpus: int
+) -> list[pa.Table]:
+    import ray
+
     n_actors = min(n_actors, -(-rows.num_rows // batch_rows))
-    scored = (
-        ray.data.from_arrow([rows.slice(start, batch_rows) for start in range(0, rows.num_rows, batch_rows)])
-        .map_batches(
+    blocks = [rows.slice(start, batch_rows) for start in range(0, rows.num_rows, batch_rows)]
+    with warnings.catch_warnings():
+        # max_restarts has no other way in; Ray announces to rename the argument in 2.64.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        scored = ray.data.from_arrow(blocks).map_batches(
             Scorer,
             fn_constructor_kwargs={"path": str(path), "sha256": sha256},
             batch_format="pyarrow",
             batch_size=batch_rows,
             compute=ray.data.ActorPoolStrategy(size=n_actors),
             num_cpus=min(1.0, cpus / (2 * n_actors)),
+            # Ray's own restarts keep the actor's arguments in the object store, and it complains on stderr
+            # that they may be lost. The file is small and the rows are here: a dead actor costs a new pool.
+            max_restarts=0,
         )
-        .iter_batches(batch_format="pyarrow", batch_size=None)
-    )
-    parts = [part.cast(_SCORED_SCHEMA) for part in scored]
-    return pa.concat_tables(parts).sort_by([(name, "ascending") for name in _KEY])
+    return [
+        part.cast(_SCORED_SCHEMA) for part in scored.iter_batches(batch_format="pyarrow", batch_size=None)
+    ]
 
 
 def rank_and_roll_up(
@@ -271,8 +310,3 @@ def _roll_ups(rows: list[dict[str, Any]], buckets: Buckets, model_id: str) -> li
             }
         )
     return result
-
-
-def _quiet(context: Any) -> None:
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
