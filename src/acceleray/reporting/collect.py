@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from acceleray.config.models import Settings
+from acceleray.domain.book import ROOT
 from acceleray.errors import MissingDataError
 from acceleray.reporting import facts as f
 
 __all__ = [
     "METHODS",
-    "ROOT",
     "backtest",
     "distribution",
     "drivers",
@@ -34,8 +34,7 @@ __all__ = [
     "top_nodes",
 ]
 
-# The node that holds the whole book, and the order in which methods are listed.
-ROOT = "Fund"
+# The order in which methods are listed.
 METHODS = ("historical", "filtered_historical", "monte_carlo_gaussian", "monte_carlo_t")
 
 _ADDING, _REDUCING = 5, 4
@@ -81,9 +80,7 @@ class _Measures:
 
 def top_nodes(tables: Tables) -> list[str]:
     """Nodes directly below the root."""
-    return [
-        node for node in _Measures(tables["result.measures"]).nodes() if node != ROOT and "/" not in node
-    ]
+    return [node for node in _Measures(tables["result.measures"]).nodes() if node != ROOT and "/" not in node]
 
 
 def headline_measures(tables: Tables, settings: Settings) -> list[f.Headline]:
@@ -182,10 +179,12 @@ def drivers(tables: Tables, settings: Settings) -> f.Drivers | None:
         )
 
     portfolios = sorted(
-        (driver(row) for row in found if row["dimension"] == "portfolio"), key=lambda x: (-x.value, x.member_id)
+        (driver(row) for row in found if row["dimension"] == "portfolio"),
+        key=lambda x: (-x.value, x.member_id),
     )
     names = sorted(
-        (driver(row) for row in found if row["dimension"] == "instrument"), key=lambda x: (-x.value, x.member_id)
+        (driver(row) for row in found if row["dimension"] == "instrument"),
+        key=lambda x: (-x.value, x.member_id),
     )
     adding = [name for name in names if name.value > 0][:_ADDING]
     reducing = [name for name in reversed(names) if name.value < 0][:_REDUCING]
@@ -245,9 +244,11 @@ def distribution(tables: Tables, settings: Settings) -> f.Distribution | None:
     if pnl.num_rows == 0:
         return None
     # Positions add up in the table's order, so equal nights give equal sums.
-    pnl = pnl.sort_by([("portfolio_id", "ascending"), ("instrument_id", "ascending"), ("scenario", "ascending")])
+    pnl = pnl.sort_by(
+        [("portfolio_id", "ascending"), ("instrument_id", "ascending"), ("scenario", "ascending")]
+    )
     scenarios, index = np.unique(pnl["scenario"].to_numpy(), return_inverse=True)
-    losses = -np.bincount(index, weights=pnl["pnl"].to_numpy(), minlength=len(scenarios))
+    losses = -np.bincount(index, weights=pnl["pnl"].to_numpy()).astype(np.float64)
     dates = {
         row["scenario"]: row["date"]
         for row in rows(tables["result.scenarios"], method=method, horizon_days=days)
@@ -269,9 +270,7 @@ def distribution(tables: Tables, settings: Settings) -> f.Distribution | None:
         es=estimate(measures.find(ROOT, "ES", simulate.es_level, days, method)),
         es_level=simulate.es_level,
         worst=tuple(
-            f.TailPoint(
-                loss=float(losses[i]), scenario=int(scenarios[i]), date=dates.get(int(scenarios[i]))
-            )
+            f.TailPoint(loss=float(losses[i]), scenario=int(scenarios[i]), date=dates.get(int(scenarios[i])))
             for i in order[: min(n_tail, _WORST)]
         ),
         dated_from=known_dates[0] if known_dates else None,
@@ -290,7 +289,12 @@ def _bins(losses: np.ndarray[Any, np.dtype[np.float64]], in_tail: np.ndarray[Any
     counts = np.bincount(which, minlength=number)
     tails = np.bincount(which[in_tail], minlength=number)
     return tuple(
-        f.Bin(low=(first + i) * width, high=(first + i + 1) * width, count=int(counts[i]), tail_count=int(tails[i]))
+        f.Bin(
+            low=(first + i) * width,
+            high=(first + i + 1) * width,
+            count=int(counts[i]),
+            tail_count=int(tails[i]),
+        )
         for i in range(number)
     )
 
@@ -310,7 +314,8 @@ def stress(tables: Tables) -> f.Stress | None:
     leaves = sorted({row["portfolio_id"] for row in rows(tables["result.values"])})
     columns = leaves if len(leaves) <= _MAX_CELLS else top_nodes(tables)
     states = {
-        (row["portfolio_id"], row["scenario"]): row["state"] for row in rows(tables["check.limits"], type="stress")
+        (row["portfolio_id"], row["scenario"]): row["state"]
+        for row in rows(tables["check.limits"], type="stress")
     }
     found = []
     for name, cells in by_scenario.items():
@@ -338,7 +343,7 @@ def stress(tables: Tables) -> f.Stress | None:
 
 
 def backtest(tables: Tables, settings: Settings) -> f.Backtest | None:
-    """The headline method's forecasts day by day, and the tests of every method and level."""
+    """Take the headline method's forecasts day by day, and the tests of every method and level."""
     simulate = settings.simulate
     tests = [
         f.BacktestTest(
@@ -358,9 +363,7 @@ def backtest(tables: Tables, settings: Settings) -> f.Backtest | None:
         return None
     tests.sort(key=lambda x: (METHODS.index(x.method) if x.method in METHODS else 9, -x.level))
     days = [
-        f.BacktestDay(
-            date=row["date"], pnl=row["pnl"], var=row["var"], exception=-row["pnl"] > row["var"]
-        )
+        f.BacktestDay(date=row["date"], pnl=row["pnl"], var=row["var"], exception=-row["pnl"] > row["var"])
         for row in rows(
             tables["result.forecasts"],
             portfolio_id=ROOT,

@@ -26,6 +26,7 @@ __all__ = [
     "measure_title",
     "money",
     "title",
+    "unit_name",
 ]
 
 METHOD_NAMES = {
@@ -103,9 +104,7 @@ def money(
 
 def estimate_money(fact: Cursor, scale: fmt.Scale | None = None, *, suffix: bool = True) -> Figure:
     """Show the value of an estimate at the precision its interval supports."""
-    return money(
-        fact["value"], scale, low=fact["ci_low"].value, high=fact["ci_high"].value, suffix=suffix
-    )
+    return money(fact["value"], scale, low=fact["ci_low"].value, high=fact["ci_high"].value, suffix=suffix)
 
 
 def interval(fact: Cursor, scale: fmt.Scale) -> Rich:
@@ -141,3 +140,9 @@ def joined(parts: list[Rich], separator: str = ", ") -> Rich:
             result.append(separator)
         result.extend(part)
     return tuple(result)
+
+
+def unit_name(scale: fmt.Scale, currency: str) -> str:
+    """Write ``Million USD``."""
+    word = {"bn": "Billion ", "m": "Million ", "k": "Thousand ", "": ""}[scale.suffix]
+    return f"{word}{currency}"
