@@ -10,6 +10,7 @@ import datetime as dt
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from acceleray.reporting import format as fmt
 
@@ -100,7 +101,7 @@ def waterfall(parts: Sequence[float], total: float) -> list[Step]:
     least, most = min(0.0, total, *edges), max(0.0, total, *edges)
     zero = span(0, 0, least, most).x
     steps = []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         bar = span(min(start, end), max(start, end), least, most)
         kind = "risk" if end >= start else "gain"
         steps.append(Step(zero, bar.x, bar.width, kind, span(end, end, least, most).x))
@@ -131,7 +132,7 @@ def tick_texts(values: Sequence[float], *, signed: bool = False) -> list[str]:
     """Write axis labels with just the decimals their step needs; the last one carries the unit."""
     scale = fmt.scale_for(values)
     shown = [value / scale.divisor for value in values]
-    step = min((abs(b - a) for a, b in zip(shown, shown[1:], strict=False)), default=1.0)
+    step = min((abs(b - a) for a, b in pairwise(shown)), default=1.0)
     decimals = max(0, -math.floor(math.log10(step) + 1e-9)) if step else 0
     if round(step * 10**decimals, 6) % 1:
         decimals += 1
@@ -273,7 +274,7 @@ def backtest_chart(
 
 
 def _labels(marks: Sequence[tuple[int, float, float, float]]) -> list[ExceptionLabel]:
-    """Place labels worst first, each beside its dot where no other label is; those without room are not drawn.
+    """Place labels worst first, each beside its dot where no other label is; others are not drawn.
 
     Every exception is also listed below the chart, so a label left out loses nothing.
     """

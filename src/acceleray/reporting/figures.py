@@ -26,6 +26,7 @@ __all__ = [
     "measure_title",
     "money",
     "title",
+    "unit_name",
 ]
 
 METHOD_NAMES = {
@@ -139,3 +140,9 @@ def joined(parts: list[Rich], separator: str = ", ") -> Rich:
             result.append(separator)
         result.extend(part)
     return tuple(result)
+
+
+def unit_name(scale: fmt.Scale, currency: str) -> str:
+    """Write ``Million USD``."""
+    word = {"bn": "Billion ", "m": "Million ", "k": "Thousand ", "": ""}[scale.suffix]
+    return f"{word}{currency}"

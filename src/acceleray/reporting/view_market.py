@@ -20,6 +20,7 @@ from acceleray.reporting.figures import (
     measure_title,
     money,
     title,
+    unit_name,
 )
 
 __all__ = ["backtest", "distribution", "drivers", "limit_title", "limits", "methods", "stress", "tiles"]
@@ -34,12 +35,6 @@ _STATE_NAMES = {
     "n/a": ("not available", "not available"),
 }
 _TILE_NAMES = {"VaR": "VaR", "ES": "Expected shortfall"}
-_TILE_EXPLAIN = {
-    "expected-credit-loss": "Expected credit loss",
-    "worst-stress": "Worst stress",
-    "early-warning": "Early warning",
-}
-_BUCKETS = {"high": "high", "watch": "watch"}
 
 
 def tiles(facts: Cursor) -> list[dict[str, Any]]:
@@ -92,7 +87,7 @@ def _tile_note(tile: Cursor) -> Rich:
     if tile["kind"].value == "count":
         return ("names to look at first",)
     if tile["kind"].value == "pnl":
-        return ("then",)
+        return ("next worst",)
     return (tile["subject"].value,)
 
 
@@ -213,10 +208,8 @@ def drivers(facts: Cursor) -> dict[str, Any] | None:
                 "step": step,
             }
         )
-    finding: list[str | Figure] = [
-        f"Contributions to {measure_title(found['measure'].value, found['level'].value, found['horizon_days'].value)} of ",
-        total,
-    ]
+    name = measure_title(found["measure"].value, found["level"].value, found["horizon_days"].value)
+    finding: list[str | Figure] = [f"Contributions to {name} of ", total]
     if len(found["portfolios"]):
         first = found["portfolios"][0]
         finding += [
@@ -241,7 +234,7 @@ def drivers(facts: Cursor) -> dict[str, Any] | None:
             "alone": money(found["standalone_total"], scale, suffix=False),
             "step": steps[-1],
         },
-        "unit": _unit_word(scale, facts),
+        "unit": unit_name(scale, facts["base_currency"].value),
         "adding": [_driver_name(name, name_scale) for name in found["adding"]],
         "reducing": [_driver_name(name, name_scale) for name in found["reducing"]],
         "others": (
@@ -250,7 +243,7 @@ def drivers(facts: Cursor) -> dict[str, Any] | None:
         ),
         "others_count": found["others_count"].value,
         "others_value": money(found["others_value"], name_scale, signed=True, suffix=False),
-        "name_unit": _unit_word(name_scale, facts),
+        "name_unit": unit_name(name_scale, facts["base_currency"].value),
     }
 
 
@@ -269,11 +262,6 @@ def _driver_name(name: Cursor, scale: fmt.Scale) -> dict[str, Any]:
         "value": money(name["value"], scale, signed=True, suffix=False),
         "share": figure(name["share"], fmt.percent(name["share"].value)),
     }
-
-
-def _unit_word(scale: fmt.Scale, facts: Cursor) -> str:
-    word = {"bn": "Billion ", "m": "Million ", "k": "Thousand ", "": ""}[scale.suffix]
-    return f"{word}{facts['base_currency'].value}"
 
 
 def methods(facts: Cursor) -> dict[str, Any] | None:
@@ -390,7 +378,7 @@ def distribution(facts: Cursor) -> dict[str, Any] | None:
         )
     worst = found["worst"][0]
     scale = fmt.scale_for([worst["loss"].value])
-    worst_text: list[str | Figure] = ["worst ", money(worst["loss"], scale)]
+    worst_text: list[str | Figure] = ["Worst ", money(worst["loss"], scale)]
     if not worst["date"].is_absent:
         worst_text += [", ", figure(worst["date"], fmt.short_day(worst["date"].value))]
     return {
@@ -399,7 +387,7 @@ def distribution(facts: Cursor) -> dict[str, Any] | None:
         "lines": lines,
         "worst": tuple(worst_text),
         "worst_at": chart.at(worst["loss"].value),
-        "tail": f"worst {fmt.percent(found['tail_share'].value, 1)} of scenarios",
+        "tail": f"Blue: worst {fmt.percent(found['tail_share'].value, 1)} of scenarios",
         "label": (
             f"Histogram of {fmt.count(found['n_paths'].value)} simulated losses. "
             + " ".join(f"{x['name']} is {x['value']}." for x in lines)
@@ -449,7 +437,7 @@ def stress(facts: Cursor) -> dict[str, Any] | None:
         "finding": (
             f"Worst is {title(worst['scenario'].value)} at ",
             money(worst["pnl"], scale, signed=True),
-            f"; P&L in {_unit_word(scale, facts)}; the darker, the larger the loss",
+            f"; P&L in {unit_name(scale, facts['base_currency'].value)}; the darker, the larger the loss",
         ),
         "portfolios": [portfolio.value for portfolio in found["portfolios"]],
         "rows": lines,

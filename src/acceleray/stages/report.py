@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from typing import Any
 
@@ -67,15 +66,14 @@ def run(context: StageContext) -> None:
     }
     tables["market.levels"] = context.tables.read("market.levels", _LEVEL_COLUMNS)
     tables["result.pnl"] = _headline_pnl(context)
-    published_at = dt.datetime.now(dt.UTC).isoformat()
-    facts = build_facts(tables, context.settings, night, published_at=published_at)
+    facts = build_facts(tables, context.settings, night)
     document = to_json(facts)
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomic(context.run_directory / "report.json", text.encode())
     write_atomic(context.run_directory / "report.html", render_page(document).encode())
     context.tables.write("check.published", _published(context, document))
     if context.record is not None:
-        context.record["published"] = {"state": facts.state, "published_at": published_at}
+        context.record["published"] = {"state": facts.state, "published_at": night["published_at"]}
     context.progress(f"{facts.state}: {context.run_directory / 'report.html'}")
 
 
