@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from acceleray.cli import console
@@ -37,6 +36,8 @@ Target = Annotated[
 ]
 RunId = Annotated[str | None, typer.Option("--run-id", help="The run; by default the one started last.")]
 
+# Typer does not export the base of what it raises for wrong arguments.
+_UsageMistake: Any = typer.BadParameter.__base__
 _HERE = Path()
 _NONE: list[str] = []
 
@@ -52,13 +53,10 @@ def run() -> None:
     except AccelerayError as error:
         console.show_error(error)
         code = error.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:
-        console.note(error.format_message())
-        code = 2
-    except click.ClickException as error:
+    except _UsageMistake as error:
         error.show(file=sys.stderr)
         code = 2
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         console.note("interrupted; `acceleray retry` finishes the night")
         code = 130
     except Exception as error:
