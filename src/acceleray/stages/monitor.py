@@ -68,17 +68,22 @@ def run(context: StageContext) -> None:
     InputDataError
         If a limit names an unknown portfolio or scenario.
     """
-    parts: dict[str, Callable[[StageContext], pa.Table]] = {
-        "check.limits": _limits,
-        "check.quality": _quality,
-        "check.backtest": _backtest,
-        "check.drift": _drift,
-    }
-    for name, compute in parts.items():
-        if not context.tables.is_written(name):
-            context.progress(f"computing {name}")
-            context.tables.write(name, compute(context))
-    _note(context)
+    parts: tuple[tuple[str, Callable[[StageContext], pa.Table], str, str], ...] = (
+        ("check.limits", _limits, "limits", "state"),
+        ("check.quality", _quality, "quality", "kind"),
+        ("check.backtest", _backtest, "backtest", "zone"),
+        ("check.drift", _drift, "drift", "status"),
+    )
+    for name, compute, fact, column in parts:
+        if context.tables.is_written(name):
+            continue
+        context.progress(f"computing {name}")
+        table = compute(context)
+        context.tables.write(name, table)
+        if context.record is not None:
+            # What people ask first; an earlier attempt has put its own tables on its own record.
+            counts = Counter(str(value) for value in table[column].to_pylist())
+            context.record[fact] = dict(sorted(counts.items()))
 
 
 def backtest_of_group(group: pa.Table) -> pa.Table:
@@ -314,17 +319,3 @@ def _limits(context: StageContext) -> pa.Table:
         as_of=context.as_of,
         source=context.settings.limits or "limits",
     )
-
-
-def _note(context: StageContext) -> None:
-    """Put what people ask first on the run record."""
-    if context.record is None:
-        return
-    for fact, table, column in (
-        ("limits", "check.limits", "state"),
-        ("backtest", "check.backtest", "zone"),
-        ("drift", "check.drift", "status"),
-        ("quality", "check.quality", "kind"),
-    ):
-        counts = Counter(context.tables.read(table)[column].to_pylist())
-        context.record[fact] = {str(key): counts[key] for key in sorted(counts, key=str)}
