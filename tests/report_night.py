@@ -489,7 +489,7 @@ def _model_tables(random: np.random.Generator) -> dict[str, list[dict[str, Any]]
                 if score > 0.2
                 else "normal",
                 "rank": rank if scored else None,
-                "reasons": "20-day return −18.2 %, raises; volatility ratio 2.10, raises; oil return 1.0 %, lowers"
+                "reasons": "20-day return −18.2 %, raises; volatility ratio 2.10, raises; beta 1.10, lowers"
                 if scored
                 else "no spot-like underlying",
                 "model_id": LOGISTIC,

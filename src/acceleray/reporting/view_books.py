@@ -200,7 +200,7 @@ def _warned(name: Cursor, scale: fmt.Scale, most: float) -> dict[str, Any]:
         "score": figure(name["score"], fmt.percent(name["score"].value)),
         "bucket": name["bucket"].value or "n/a",
         "exposure": money(name["exposure"], scale, signed=True, suffix=False),
-        "reasons": ", ".join(reason.value for reason in name["reasons"]) or "no reason recorded",
+        "reasons": "; ".join(reason.value for reason in name["reasons"]) or "no reason recorded",
         "width": charts.percent(100 * name["score"].value / most),
     }
 

@@ -230,9 +230,9 @@ def _explained(tile: Cursor) -> tuple[str, str, str]:
     kind, table = tile["kind"].value, tile["table"].value
     if kind == "count":
         how = (
-            "Positions in the buckets high and watch. The score is the model's probability that the worst close of "
-            f"the next {fmt.plural(tile['horizon_days'].value, 'day')} is a tail loss; options and futures are "
-            "scored through their underlying and direction."
+            "Positions in the buckets high and watch. The score is the model's probability that the worst "
+            f"close of the next {fmt.plural(tile['horizon_days'].value, 'day')} is a tail loss; options and "
+            "futures are scored through their underlying and direction."
         )
         return "Early warning", how, f"{table}: score, bucket, rank"
     if kind == "pnl":
