@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 
 # Rating grades and their one-year default probabilities. The values are chosen: round numbers of the order of
-# magnitude of the long-run averages by grade that rating agencies publish every year in their global corporate
-# default studies.
+# magnitude of the long-run averages by grade that rating agencies publish every year in their global default
+# studies.
 GRADES = {
     "A": 0.0005,
     "BBB+": 0.0012,
@@ -37,7 +37,7 @@ class Segment:
     grade_shares : tuple of float
         Share of each of the `GRADES`, in their order.
     median_sales, sales_range : float, tuple of float
-        Lognormal annual sales in millions, held within the range; None for retail, which has none.
+        Lognormal annual sales in millions of euro, held within the range; None for retail, which has none.
     """
 
     n_obligors: int
@@ -58,7 +58,7 @@ SEGMENTS = {
         classes={"mortgage": (0.25, 0.20), "qrre": (0.35, 0.75), "retail": (0.40, 0.45)},
         grade_shares=(0.08, 0.10, 0.14, 0.16, 0.17, 0.14, 0.10, 0.06, 0.04, 0.01),
     ),
-    "sme": Segment(
+    "SME": Segment(
         n_obligors=25_000,
         median_ead=90_000.0,
         log_sd_ead=1.1,
@@ -86,9 +86,9 @@ def obligors() -> pa.Table:
     Returns
     -------
     pyarrow.Table
-        ``obligor_id, segment, ead, default_prob, lgd, asset_class, maturity_years, sales, rating``: exposure at
-        default in US dollars, one-year default probability and loss given default as fractions, effective
-        maturity in years, annual sales in millions (read as euro by the Basel size adjustment).
+        ``obligor_id, segment, ead, default_prob, lgd, asset_class, maturity_years, sales, rating``: exposure
+        at default in US dollars, one-year default probability and loss given default as fractions, effective
+        maturity in years, annual sales in millions of euro as in the Basel size adjustment.
 
     Notes
     -----
@@ -98,9 +98,9 @@ def obligors() -> pa.Table:
     2. the Basel asset class is drawn with its shares and gives the loss given default;
     3. the exposure at default is lognormal with the segment's median and log-standard deviation, rounded to
        whole dollars, at least one;
-    4. for SME and corporate, the maturity is uniform from 1 to 5 years in steps of a quarter, and annual sales
-       are lognormal with log-standard deviation 1 and the segment's median, held within its range and rounded
-       to 0.1 million; retail has neither.
+    4. for SME and corporate, the maturity is uniform from 1 to 5 years in steps of a quarter, and annual
+       sales are lognormal with log-standard deviation 1 and the segment's median, held within its range and
+       rounded to 0.1 million; retail has neither.
 
     Rounding to coarse units keeps the last bits of the processor's exponential out of the book.
     """
@@ -123,7 +123,7 @@ def _draw(number: int, name: str) -> pa.Table:
         sales = np.round(np.clip(sales, *segment.sales_range), 1)
     return pa.table(
         {
-            "obligor_id": [f"synthetic-{name}-{i:06d}" for i in range(n)],
+            "obligor_id": [f"synthetic-{name.lower()}-{i:06d}" for i in range(n)],
             "segment": np.full(n, name),
             "ead": np.maximum(np.round(ead), 1.0),
             "default_prob": np.array(list(GRADES.values()))[grade],

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
+import ray
 
 from acceleray.config.models import CreditSettings, Scenario, SimulateSettings
 from acceleray.domain.tables import contract
 from acceleray.engines.ray import session
 from acceleray.errors import TaskFailedError
-from acceleray.numerics.credit import prepare_segment
 from acceleray.risk import credit
-from acceleray.risk.credit import simulate_credit
+from acceleray.risk.credit import draw_credit_losses, simulate_credit
+from acceleray.risk.credit_book import read_credit_book, stress_credit_book
 
 pytestmark = pytest.mark.engines
 
@@ -51,23 +52,27 @@ def make_book() -> pa.Table:
     )
 
 
-@pytest.mark.parametrize("n_cpus", [1, 2])
-def test_ray_gives_the_bits_of_the_plain_loop(n_cpus, monkeypatch):
-    book = make_book()
-    plain = simulate_credit(book, SCENARIOS, SETTINGS)
-    with session(cpus=n_cpus):
-        # Every block must have gone to Ray: this process may not draw a single one.
-        monkeypatch.setattr(credit, "draw_default_losses", None)
-        distributed = simulate_credit(book, SCENARIOS, SETTINGS)
-    assert distributed.equals(plain)
+@pytest.fixture(scope="module", params=[1, 2], ids=["1 CPU", "2 CPUs"])
+def ray_session(request):
+    with session(cpus=request.param):
+        yield
 
 
-def test_an_error_in_a_task_names_its_block():
-    segment = prepare_segment([0.5], [1.0], correlation=0.1)
-    book = credit.PreparedBook(names=("a",), segments=((segment,),))
+@pytest.fixture(scope="module")
+def plain() -> pa.Table:
+    assert not ray.is_initialized()
+    return simulate_credit(make_book(), SCENARIOS, SETTINGS)
+
+
+def test_ray_gives_the_bits_of_the_plain_loop(plain, ray_session, monkeypatch):
+    # Every block must go to Ray: this process cannot draw a single one.
+    monkeypatch.setattr(credit, "draw_default_losses", None)
+    assert simulate_credit(make_book(), SCENARIOS, SETTINGS).equals(plain)
+
+
+def test_an_error_in_a_task_names_its_block(ray_session):
+    book = read_credit_book(make_book(), SETTINGS.credit.correlation)
+    stress = stress_credit_book(book, SCENARIOS[0])
     # A negative seed is refused only where the stream is made, in the task.
-    with (
-        session(cpus=1),
-        pytest.raises(TaskFailedError, match="block 0 of the credit simulation failed: .*negative"),
-    ):
-        credit._draw_on_ray(book, [slice(0, 10)], -1, np.empty((1, 10, 1)))
+    with pytest.raises(TaskFailedError, match=r"block of the credit simulation \d failed: .*negative"):
+        draw_credit_losses(book, [stress], seed=-1, n_paths=30, block_size=10)

@@ -142,7 +142,8 @@ def value_at_risk_contributions(
     centred = total - float((weights * total).sum())
     spread = float((weights * centred**2).sum())
     deviations = members - raw[:, None]
-    # Too few paths carry the weights to show a slope: fit it over the worst three times 1 - level of all paths.
+    # Too few paths carry the weights to show a slope: fit it over the worst three times 1 - level of all
+    # paths.
     start = max(1.0 - 3.0 * (1.0 - level), 0.5 / total.size)
     near = np.flatnonzero(total >= value_at_risk(total, level=start))
     steps = total[near] - total[near].mean()

@@ -28,6 +28,7 @@ from numba import njit
 from scipy.special import ndtr, ndtri
 
 from acceleray.errors import NumericalError
+from acceleray.numerics.streams import Purpose, stream
 
 __all__ = [
     "PreparedSegment",
@@ -40,10 +41,6 @@ __all__ = [
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 IntArray: TypeAlias = npt.NDArray[np.int64]
-
-# First word of the spawn key of each kind of stream; no two purposes of the project may share one.
-FACTOR_PURPOSE = 31
-DEFAULT_PURPOSE = 32
 
 # A bin spans at most this ratio of unconditional default probabilities, so that few candidates are rejected,
 # and a run of at least so many equal ones is a bin of its own, where none is.
@@ -123,7 +120,7 @@ def default_generator(seed: int, *, block: int, segment: str) -> np.random.Gener
     """
     digest = hashlib.blake2b(segment.encode(), digest_size=8).digest()
     words = (int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little"))
-    return _generator(seed, (DEFAULT_PURPOSE, block, *words))
+    return stream(seed, Purpose.CREDIT_DEFAULTS, block, *words)
 
 
 def draw_factors(seed: int, *, block: int, n_paths: int) -> FloatArray:
@@ -143,7 +140,7 @@ def draw_factors(seed: int, *, block: int, n_paths: int) -> FloatArray:
     ndarray of shape (n_paths,)
         Independent standard normals.
     """
-    return _generator(seed, (FACTOR_PURPOSE, block)).standard_normal(n_paths)
+    return stream(seed, Purpose.CREDIT_FACTOR, block).standard_normal(n_paths)
 
 
 def prepare_segment(
@@ -226,10 +223,6 @@ def draw_default_losses(
         math.sqrt(1.0 - segment.correlation),
     )
     return drawn
-
-
-def _generator(seed: int, spawn_key: tuple[int, ...]) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=spawn_key)))
 
 
 def _checked_probability(values: npt.ArrayLike, name: str) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Closed forms beside the simulation: the granular limit of the one-factor model and the Basel IRB formula."""
+"""Closed forms beside the simulation: the granular limit of the one-factor model, and the Basel formula."""
 
 from __future__ import annotations
 

@@ -125,13 +125,14 @@ def gaussian_moves(generator: np.random.Generator, root: FloatArray, n_paths: in
     The product is summed over the normals in their order, element by element: a BLAS product may split its
     sums by the number of threads or rows, and then the bits would depend on the machine.
     """
-    normals = generator.standard_normal((n_paths, root.shape[1]))
-    moves = np.zeros((n_paths, root.shape[0]))
+    normals = np.ascontiguousarray(generator.standard_normal((n_paths, root.shape[1])).T)
+    moves = np.zeros((root.shape[0], n_paths))
     for k in range(root.shape[1]):
-        # Columns of a Cholesky root are zero above the diagonal, and of a fixed factor everywhere.
-        rows = np.nonzero(root[:, k])[0]
-        moves[:, rows] += normals[:, k, None] * root[rows, k]
-    return moves
+        used = np.nonzero(root[:, k])[0]
+        if used.size:
+            # A Cholesky root is zero above its diagonal, and in the whole column of a fixed factor.
+            moves[used[0] :] += root[used[0] :, k, None] * normals[k]
+    return np.ascontiguousarray(moves.T)
 
 
 def draw_t_mixing(

@@ -16,6 +16,8 @@ class Purpose(IntEnum):
     FILTERED_HISTORICAL = 2
     BACKTEST_MONTE_CARLO = 3
     BOOTSTRAP = 4
+    CREDIT_FACTOR = 5
+    CREDIT_DEFAULTS = 6
 
 
 def stream(seed: int, purpose: Purpose, *address: int) -> np.random.Generator:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+from scipy.special import gammaln
 
 from acceleray.errors import NumericalError
 
-__all__ = ["filter_variance", "simulate_paths", "standardise"]
+__all__ = ["estimate_t_dof", "filter_variance", "simulate_paths", "standardise"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -130,3 +132,39 @@ def simulate_paths(
         total += move
         today = omega + alpha * move**2 + beta * today
     return total
+
+
+def estimate_t_dof(residuals: FloatArray, *, lowest: float = 3.0, highest: float = 30.0) -> float:
+    """Estimate one Student-t tail index for all residuals by maximum likelihood.
+
+    Parameters
+    ----------
+    residuals : ndarray
+        Standardised moves; NaN entries are not there.
+    lowest, highest : float
+        Ends of the search; the nearer one is returned where the likelihood rises towards it.
+
+    Returns
+    -------
+    float
+        Degrees of freedom of the t law with unit variance that fits best.
+
+    Raises
+    ------
+    NumericalError
+        If there is no residual.
+    """
+    squares = np.sort(residuals[np.isfinite(residuals)].ravel() ** 2)
+    if squares.size == 0:
+        raise NumericalError("tail index: no residual to estimate it from")
+
+    def negative_log_likelihood(dof: float) -> float:
+        constant = gammaln(0.5 * (dof + 1)) - gammaln(0.5 * dof) - 0.5 * np.log(np.pi * (dof - 2))
+        tail = 0.5 * (dof + 1) * np.log1p(squares / (dof - 2)).mean()
+        return float(tail - constant)
+
+    found = minimize_scalar(
+        negative_log_likelihood, bounds=(lowest, highest), method="bounded", options={"xatol": 1e-8}
+    )
+    ends = {dof: negative_log_likelihood(dof) for dof in (lowest, float(found.x), highest)}
+    return min(ends, key=lambda dof: ends[dof])

@@ -3,8 +3,8 @@
 A block of paths is one task that draws every scenario. All scenarios share the same random streams in each
 block on purpose (common random numbers): path ``k`` is the same state of the economy in all of them, and a
 segment that a scenario leaves alone has the same losses in it as in the base, to the bit. So differences
-between scenarios are much sharper than the scenarios themselves. (Where a shock changes the probabilities of a
-segment, its idiosyncratic draws start alike but do not stay in step.)
+between scenarios are much sharper than the scenarios themselves. (Where a shock changes the probabilities of
+a segment, its idiosyncratic draws start alike but do not stay in step.)
 
 Without Ray the same function runs block by block in this process, which is the plain witness of the
 distributed result.
@@ -15,13 +15,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from acceleray.errors import InputDataError, TaskFailedError
+from acceleray.errors import InputDataError
 from acceleray.numerics.credit import (
     PreparedSegment,
     default_generator,
@@ -31,20 +31,19 @@ from acceleray.numerics.credit import (
 )
 from acceleray.risk.credit_book import CreditBook, CreditStress, read_credit_book, stress_credit_book
 from acceleray.risk.credit_measures import measure_credit_losses
+from acceleray.risk.fan_out import fan_out
 
 if TYPE_CHECKING:
     from acceleray.config.models import Scenario, SimulateSettings
 
-__all__ = ["draw_credit_losses", "simulate_block", "simulate_credit"]
+__all__ = ["credit_scenarios", "draw_credit_losses", "simulate_block", "simulate_credit"]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
-
-TASKS_PER_CPU = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedBook:
-    """What every task needs: one prepared segment per scenario and segment, put into the object store once."""
+    """What every task needs, put into the object store once: all segments under all scenarios."""
 
     names: tuple[str, ...]
     segments: tuple[tuple[PreparedSegment, ...], ...]
@@ -77,7 +76,7 @@ def simulate_credit(
         If a block failed after Ray's retries.
     """
     book = read_credit_book(obligors, settings.credit.correlation)
-    stresses = [stress_credit_book(book, scenario) for scenario in _credit_scenarios(scenarios)]
+    stresses = [stress_credit_book(book, scenario) for scenario in credit_scenarios(scenarios)]
     losses = draw_credit_losses(
         book,
         stresses,
@@ -134,16 +133,17 @@ def draw_credit_losses(
             for stress in stresses
         ),
     )
-    losses = np.empty((len(stresses), n_paths, len(book.segments)))
-    blocks = [slice(first, min(first + block_size, n_paths)) for first in range(0, n_paths, block_size)]
+    sizes = [min(block_size, n_paths - first) for first in range(0, n_paths, block_size)]
     # An instance of Ray that nobody has imported is not initialised.
     ray = sys.modules.get("ray")
-    if ray is not None and ray.is_initialized():
-        _draw_on_ray(prepared, blocks, seed, losses)
-    else:
-        for block, paths in enumerate(blocks):
-            losses[:, paths] = simulate_block(prepared, seed, block, paths.stop - paths.start)
-    return losses
+    blocks = fan_out(
+        simulate_block,
+        shared=[prepared, seed],
+        calls=list(enumerate(sizes)),
+        what="block of the credit simulation",
+        distributed=ray is not None and ray.is_initialized(),
+    )
+    return np.concatenate(blocks, axis=1)
 
 
 def simulate_block(book: PreparedBook, seed: int, block: int, n_paths: int) -> FloatArray:
@@ -172,32 +172,7 @@ def simulate_block(book: PreparedBook, seed: int, block: int, n_paths: int) -> F
     return losses
 
 
-def _draw_on_ray(book: PreparedBook, blocks: Sequence[slice], seed: int, losses: FloatArray) -> None:
-    """Fill `losses` block by block; where a block lands does not depend on when it finishes."""
-    import ray
-
-    from acceleray.engines.ray import cpus
-
-    task = ray.remote(simulate_block)
-    shared_book = ray.put(book)
-    max_in_flight = TASKS_PER_CPU * cpus()
-    in_flight: dict[Any, int] = {}
-    waiting = list(enumerate(blocks))[::-1]
-    while waiting or in_flight:
-        while waiting and len(in_flight) < max_in_flight:
-            block, paths = waiting.pop()
-            in_flight[task.remote(shared_book, seed, block, paths.stop - paths.start)] = block
-        (finished,), _ = ray.wait(list(in_flight), num_returns=1)
-        block = in_flight.pop(finished)
-        try:
-            losses[:, blocks[block]] = ray.get(finished)
-        except ray.exceptions.RayError as error:
-            # An error raised by the task carries its cause; one about a lost worker is the cause.
-            cause = getattr(error, "cause", error)
-            raise TaskFailedError(f"block {block} of the credit simulation failed: {cause}") from error
-
-
-def _credit_scenarios(scenarios: Sequence[Scenario]) -> list[Scenario]:
+def credit_scenarios(scenarios: Sequence[Scenario]) -> list[Scenario]:
     from acceleray.config.models import Scenario
 
     chosen = [scenario for scenario in scenarios if scenario.book == "credit"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -124,7 +125,7 @@ def read_credit_book(obligors: pa.Table, correlation: Mapping[str, float]) -> Cr
     _reject(table, "asset_class", ~known, f"one of {', '.join(IRB_CLASSES)}, or nothing")
     return CreditBook(
         segments=segments,
-        slices=tuple(slice(int(first), int(stop)) for first, stop in zip(starts, starts[1:], strict=False)),
+        slices=tuple(slice(int(first), int(stop)) for first, stop in pairwise(starts)),
         correlation=tuple(float(correlation[segment]) for segment in segments),
         ead=_numbers(table, "ead", lambda x: np.isfinite(x) & (x >= 0.0), "finite and not negative"),
         default_prob=_numbers(table, "default_prob", _is_fraction, "a fraction in [0, 1]"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TypeAlias, TypedDict
+from dataclasses import asdict, dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +14,10 @@ from scipy.special import ndtri
 
 from acceleray.domain.tables import contract
 from acceleray.numerics.contributions import expected_shortfall_contributions
+from acceleray.numerics.intervals import MIN_TAIL_PATHS
 from acceleray.numerics.irb import IRB_LEVEL, asrf_default_rate, irb_capital_rate
-from acceleray.numerics.tail import estimate_expected_shortfall, estimate_value_at_risk
+from acceleray.numerics.order_statistics import paths_beyond
+from acceleray.numerics.tail import Estimate, estimate_expected_shortfall, estimate_value_at_risk
 from acceleray.risk.credit_book import CreditBook, CreditStress
 
 __all__ = ["WHOLE_BOOK", "measure_credit_losses"]
@@ -28,16 +31,17 @@ EXACT = "exact, no sampling"
 NO_LEVEL = 0.0
 
 
-class Row(TypedDict):
-    """One row of ``result.credit`` without its segment and scenario."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One row of ``result.credit`` without its segment and scenario; without `n_paths` it is not sampled."""
 
     measure: str
     level: float
     value: float | None
-    ci_low: float | None
-    ci_high: float | None
-    ci_note: str | None
-    n_paths: int | None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    ci_note: str = EXACT
+    n_paths: int | None = None
 
 
 def measure_credit_losses(
@@ -74,115 +78,152 @@ def measure_credit_losses(
         ``irb_capital`` is the Basel formula on the scenario's own parameters; ``ES_contribution`` rows of the
         segments add up to the ES of the whole book.
     """
-    everything = slice(0, len(book.ead))
     rows: list[dict[str, object]] = []
     for stress, by_segment in zip(stresses, losses, strict=True):
-        portfolios = [
-            *((name, [i], book.slices[i]) for i, name in enumerate(book.segments)),
-            (WHOLE_BOOK, list(range(len(book.segments))), everything),
-        ]
-        for name, members, obligors in portfolios:
-            key = {"segment": name, "scenario": stress.scenario}
-            # Summed segment by segment in one order: a matrix sum may regroup.
-            paths = np.zeros(by_segment.shape[0])
-            for member in members:
-                paths += by_segment[:, member]
-            expected = math.fsum(book.ead[obligors] * stress.default_prob[obligors] * stress.lgd[obligors])
-            rows.append(key | dict(_expected_loss(stress, members, expected)))
-            rows.append(key | dict(_simulated_expected_loss(paths, interval_level)))
-            for level in levels:
-                rows.extend(
-                    key | dict(row) for row in _tail_rows(paths, expected, level, interval_level, seed)
-                )
-                rows.append(key | dict(_granular_limit(book, stress, members, level)))
-            rows.append(key | dict(_irb_capital(book, stress, obligors)))
+        for member, name in enumerate(book.segments):
+            figures = _figures(book, stress, by_segment, [member], levels, interval_level, seed)
+            rows.extend({"segment": name, "scenario": stress.scenario} | asdict(row) for row in figures)
+        everyone = range(len(book.segments))
+        figures = _figures(book, stress, by_segment, everyone, levels, interval_level, seed)
+        rows.extend({"segment": WHOLE_BOOK, "scenario": stress.scenario} | asdict(row) for row in figures)
         for level in levels:
-            for name, row in _contributions(book, by_segment, level, interval_level):
-                rows.append({"segment": name, "scenario": stress.scenario} | dict(row))
+            parts = _contributions(by_segment, level, interval_level)
+            rows.extend(
+                {"segment": name, "scenario": stress.scenario} | asdict(row)
+                for name, row in zip(book.segments, parts, strict=True)
+            )
     table = contract("result.credit")
-    rows.sort(key=lambda row: tuple(row[column] for column in table.key))  # type: ignore[type-var]  # str or float
+    rows.sort(key=lambda row: tuple(row[column] for column in table.key))
     return pa.Table.from_pylist(rows, schema=table.schema)
 
 
-def _exact(measure: str, level: float, value: float | None, note: str = EXACT) -> Row:
-    return Row(
-        measure=measure, level=level, value=value, ci_low=None, ci_high=None, ci_note=note, n_paths=None
+def _figures(
+    book: CreditBook,
+    stress: CreditStress,
+    by_segment: FloatArray,
+    members: Sequence[int],
+    levels: Sequence[float],
+    interval_level: float,
+    seed: int,
+) -> Iterator[Figure]:
+    """All measures of the segments `members` taken together."""
+    obligors = slice(book.slices[members[0]].start, book.slices[members[-1]].stop)
+    paths = _sum_of(by_segment, members)
+    expected = math.fsum(book.ead[obligors] * stress.default_prob[obligors] * stress.lgd[obligors])
+    yield Figure(
+        measure="expected_loss", level=NO_LEVEL, value=expected, ci_note=_expected_loss_note(stress, members)
+    )
+    yield _simulated_expected_loss(paths, interval_level)
+    for level in levels:
+        yield from _tail_figures(paths, expected, level, interval_level, seed)
+        yield _granular_limit(book, stress, members, level)
+    yield _irb_capital(book, stress, obligors)
+
+
+def _sum_of(by_segment: FloatArray, members: Sequence[int]) -> FloatArray:
+    """Add columns up in one order; a sum over an axis may regroup them."""
+    total = np.zeros(by_segment.shape[0])
+    for member in members:
+        total += by_segment[:, member]
+    return total
+
+
+def _expected_loss_note(stress: CreditStress, members: Sequence[int]) -> str:
+    note = EXACT
+    for column, counts in (("default_prob", stress.default_prob_limited), ("lgd", stress.lgd_limited)):
+        limited = sum(int(counts[member]) for member in members)
+        if limited:
+            note += f"; {column} held within [0, 1] for {limited} obligors"
+    return note
+
+
+def _simulated_expected_loss(paths: FloatArray, interval_level: float) -> Figure:
+    n = len(paths)
+    error = float(paths.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0
+    estimate = _normal_interval(float(paths.mean()), error, interval_level)
+    return _sampled("expected_loss_simulated", NO_LEVEL, estimate, n)
+
+
+def _normal_interval(value: float, standard_error: float, interval_level: float) -> Estimate:
+    # Equal paths do not prove that the loss is certain, only that this sample cannot tell.
+    if standard_error == 0.0:
+        return Estimate(value=value, ci_low=None, ci_high=None, note="no interval: the paths are all equal")
+    half_width = float(ndtri(0.5 + interval_level / 2.0)) * standard_error
+    return Estimate(
+        value=value,
+        ci_low=value - half_width,
+        ci_high=value + half_width,
+        note="normal, from the standard error",
     )
 
 
-def _expected_loss(stress: CreditStress, members: Sequence[int], expected: float) -> Row:
-    note = EXACT
-    for column, counts in (("default_prob", stress.default_prob_limited), ("lgd", stress.lgd_limited)):
-        limited = int(sum(counts[member] for member in members))
-        if limited:
-            note += f"; {column} held within [0, 1] for {limited} obligors"
-    return _exact("expected_loss", NO_LEVEL, expected, note)
+def _sampled(measure: str, level: float, estimate: Estimate, n_paths: int, less: float = 0.0) -> Figure:
+    return Figure(
+        measure=measure,
+        level=level,
+        value=estimate.value - less,
+        ci_low=None if estimate.ci_low is None else estimate.ci_low - less,
+        ci_high=None if estimate.ci_high is None else estimate.ci_high - less,
+        ci_note=estimate.note,
+        n_paths=n_paths,
+    )
 
 
-def _simulated_expected_loss(paths: FloatArray, interval_level: float) -> Row:
-    mean = float(paths.mean())
-    row = _exact("expected_loss_simulated", NO_LEVEL, mean, "one path has no standard error")
-    row["n_paths"] = len(paths)
-    if len(paths) > 1:
-        error = float(paths.std(ddof=1)) / math.sqrt(len(paths))
-        _add_interval(row, error, interval_level)
-    return row
-
-
-def _add_interval(row: Row, standard_error: float, interval_level: float) -> None:
-    if row["value"] is None:
-        raise ValueError("a row without a value has no interval")
-    half_width = float(ndtri(0.5 + interval_level / 2.0)) * standard_error
-    row["ci_low"], row["ci_high"] = row["value"] - half_width, row["value"] + half_width
-    row["ci_note"] = "normal, from the standard error"
-
-
-def _tail_rows(
+def _tail_figures(
     paths: FloatArray, expected: float, level: float, interval_level: float, seed: int
-) -> Iterator[Row]:
+) -> Iterator[Figure]:
+    n = len(paths)
     # Paths are independent: no observation overlaps another.
-    options = {"level": level, "confidence": interval_level, "overlap_days": 1, "seed": seed}
-    value_at_risk = estimate_value_at_risk(paths, **options)
-    shortfall = estimate_expected_shortfall(paths, **options)
-    for measure, estimate, offset in (
-        ("VaR", value_at_risk, 0.0),
-        ("ES", shortfall, 0.0),
-        ("economic_capital", value_at_risk, expected),
-    ):
-        yield Row(
-            measure=measure,
-            level=level,
-            value=estimate.value - offset,
-            ci_low=None if estimate.ci_low is None else estimate.ci_low - offset,
-            ci_high=None if estimate.ci_high is None else estimate.ci_high - offset,
-            ci_note=estimate.note,
-            n_paths=len(paths),
-        )
+    value_at_risk = estimate_value_at_risk(
+        paths, level=level, confidence=interval_level, overlap_days=1, seed=seed
+    )
+    yield _sampled("VaR", level, value_at_risk, n)
+    yield _sampled("economic_capital", level, value_at_risk, n, less=expected)
+    shortfall = estimate_expected_shortfall(
+        paths, level=level, confidence=interval_level, overlap_days=1, seed=seed
+    )
+    yield _sampled("ES", level, shortfall, n)
 
 
-def _granular_limit(book: CreditBook, stress: CreditStress, members: Sequence[int], level: float) -> Row:
+def _contributions(by_segment: FloatArray, level: float, interval_level: float) -> Iterator[Figure]:
+    """Each segment's part of the whole book's ES: its mean loss in the tail of the whole."""
+    n_paths, n_segments = by_segment.shape
+    total = _sum_of(by_segment, range(n_segments))
+    values, errors = expected_shortfall_contributions(by_segment.T, total, level=level)
+    beyond = paths_beyond(n_paths, level)
+    for value, error in zip(values.tolist(), errors.tolist(), strict=True):
+        if beyond < MIN_TAIL_PATHS:
+            note = f"no interval: only {beyond:.3g} of {n_paths} paths lie beyond the level"
+            estimate = Estimate(value=value, ci_low=None, ci_high=None, note=note)
+        else:
+            estimate = _normal_interval(value, error, interval_level)
+        yield _sampled("ES_contribution", level, estimate, n_paths)
+
+
+def _granular_limit(book: CreditBook, stress: CreditStress, members: Sequence[int], level: float) -> Figure:
     terms: list[float] = []
     for member in members:
         rows = book.slices[member]
         rate = asrf_default_rate(stress.default_prob[rows], correlation=book.correlation[member], level=level)
         terms.append(math.fsum(book.ead[rows] * stress.lgd[rows] * rate))
-    return _exact("asrf_var", level, math.fsum(terms), "exact for infinitely many obligors, no sampling")
+    note = "exact for infinitely many obligors, no sampling"
+    return Figure(measure="asrf_var", level=level, value=math.fsum(terms), ci_note=note)
 
 
-def _irb_capital(book: CreditBook, stress: CreditStress, obligors: slice) -> Row:
+def _irb_capital(book: CreditBook, stress: CreditStress, obligors: slice) -> Figure:
     classes = book.asset_class[obligors]
-    wholesale, small = np.isin(classes, ["corporate", "sme"]), classes == "sme"
-    reasons = [
-        f"{int(missing.sum())} obligors without {what}"
-        for what, missing in (
-            ("asset_class", classes == ""),
-            ("maturity_years", wholesale & np.isnan(book.maturity_years[obligors])),
-            ("sales", small & np.isnan(book.sales[obligors])),
-        )
-        if missing.any()
-    ]
+    maturity_years, sales = book.maturity_years[obligors], book.sales[obligors]
+    small = classes == "sme"
+    wholesale = small | (classes == "corporate")
+    missing = {
+        "asset_class": classes == "",
+        "maturity_years": wholesale & np.isnan(maturity_years),
+        "sales": small & np.isnan(sales),
+    }
+    reasons = [f"{rows.sum()} obligors without {column}" for column, rows in missing.items() if rows.any()]
     if reasons:
-        return _exact("irb_capital", IRB_LEVEL, None, "not applicable: " + ", ".join(reasons))
+        note = f"not applicable: {', '.join(reasons)}"
+        return Figure(measure="irb_capital", level=IRB_LEVEL, value=None, ci_note=note)
     terms: list[float] = []
     for asset_class in np.unique(classes):
         chosen = classes == asset_class
@@ -190,22 +231,9 @@ def _irb_capital(book: CreditBook, stress: CreditStress, obligors: slice) -> Row
             stress.default_prob[obligors][chosen],
             stress.lgd[obligors][chosen],
             asset_class=str(asset_class),
-            maturity_years=book.maturity_years[obligors][chosen],
-            sales=book.sales[obligors][chosen],
+            maturity_years=maturity_years[chosen],
+            sales=sales[chosen],
         )
         terms.append(math.fsum(book.ead[obligors][chosen] * rate))
     note = "Basel formula on the scenario's default_prob and lgd, no sampling"
-    return _exact("irb_capital", IRB_LEVEL, math.fsum(terms), note)
-
-
-def _contributions(
-    book: CreditBook, by_segment: FloatArray, level: float, interval_level: float
-) -> Iterator[tuple[str, Row]]:
-    """Each segment's part of the whole book's ES: its mean loss in the tail of the whole."""
-    contributions = expected_shortfall_contributions(by_segment.T, level=level)
-    for name, value, error in zip(book.segments, contributions.values, contributions.std_errors, strict=True):
-        row = _exact("ES_contribution", level, float(value), "no standard error")
-        row["n_paths"] = by_segment.shape[0]
-        if math.isfinite(error):
-            _add_interval(row, float(error), interval_level)
-        yield name, row
+    return Figure(measure="irb_capital", level=IRB_LEVEL, value=math.fsum(terms), ci_note=note)

@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from acceleray.domain.market import Market
-from acceleray.errors import MissingDataError, SchemaError
+from acceleray.errors import CalibrationError, MissingDataError, SchemaError
 from acceleray.numerics.covariance import clip_eigenvalues, ewma_covariance
 from acceleray.numerics.moves import horizon_moves
-from acceleray.numerics.volatility import filter_variance, standardise
+from acceleray.numerics.volatility import estimate_t_dof, filter_variance, standardise
 
 __all__ = ["RiskParameters", "VolatilityFits", "daily_moves", "first_moves"]
 
@@ -94,6 +94,24 @@ class VolatilityFits:
         residuals = standardise(np.where(known, part, 0.0), variance[:-1])
         residuals[~known] = np.nan
         return residuals[begin - start :], variance[begin - start :]
+
+    def tail_index(self, fit: int, moves: FloatArray) -> float:
+        """Estimate the common degrees of freedom from the residuals that one fit saw.
+
+        Factors with a constant variance, which mostly stand still, are left out.
+
+        Raises
+        ------
+        CalibrationError
+            If no other factor is left.
+        """
+        row = int(self.fitted_rows[fit])
+        daily = self.alpha[fit] + self.beta[fit] > 0
+        if not daily.any():
+            raise CalibrationError("tail index: no factor moves daily")
+        first = int(self.first_rows[fit][daily].min())
+        residuals, _ = self.filtered(fit, moves[:row], min(first, row))
+        return estimate_t_dof(residuals[:, daily])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ P = np.array([0.0, 1e-300, 0.0003, 0.001, 0.01, 0.05, 0.2, 0.9, 1.0])
 class TestGranularLimit:
     def test_it_rises_with_the_level_and_keeps_certainty(self):
         rates = [asrf_default_rate(P, correlation=0.2, level=level) for level in (0.5, 0.9, 0.99, 0.9999)]
-        for lower, higher in zip(rates, rates[1:], strict=False):
+        for lower, higher in pairwise(rates):
             assert (higher[2:-1] > lower[2:-1]).all()
         assert all(rate[0] == 0.0 and rate[-1] == 1.0 for rate in rates)
 

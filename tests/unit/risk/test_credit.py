@@ -176,6 +176,14 @@ class TestFigures:
                 whole = find(RESULT, "ES", scenario=scenario, level=level)["value"]
                 assert math.fsum(parts) == pytest.approx(whole, rel=1e-12)
 
+    def test_contributions_have_intervals_where_the_shortfall_has_one(self):
+        for row in RESULT.to_pylist():
+            if row["measure"] == "ES_contribution":
+                whole = find(RESULT, "ES", scenario=row["scenario"], level=row["level"])
+                assert (row["ci_low"] is None) == (whole["ci_low"] is None) == (row["level"] == 0.999)
+                if row["level"] != 0.999:
+                    assert row["ci_low"] < row["value"] < row["ci_high"]
+
     def test_a_harsher_scenario_loses_more(self):
         for measure, level in (("expected_loss", 0.0), ("VaR", 0.99), ("ES", 0.999), ("asrf_var", 0.95)):
             recession = find(RESULT, measure, scenario="recession", level=level)
@@ -252,7 +260,7 @@ class TestEdges:
         result = simulate_credit(BOOK, [], SETTINGS.model_copy(update={"credit": credit}))
         row = find(result, "expected_loss_simulated")
         assert row["ci_low"] is None
-        assert row["ci_note"] == "one path has no standard error"
+        assert row["ci_note"] == "no interval: the paths are all equal"
 
     def test_a_book_without_asset_classes_has_no_irb_capital(self):
         result = simulate_credit(replace(BOOK, "asset_class", [None] * 600), [], SETTINGS)

@@ -93,7 +93,7 @@ class TestReading:
 
     @pytest.mark.parametrize("rho", [1.0, -0.1, math.nan])
     def test_a_correlation_out_of_range(self, rho):
-        with pytest.raises(InputDataError, match="correlation.retail must lie"):
+        with pytest.raises(InputDataError, match=r"correlation\.retail must lie"):
             read_credit_book(BOOK, CORRELATION | {"retail": rho})
 
     def test_no_obligors(self):

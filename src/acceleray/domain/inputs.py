@@ -1,0 +1,432 @@
+"""The contract of every input: columns, types, ranges, and what each kind of row needs.
+
+Rates, spreads, volatilities and yields are fractions (0.0125), never percent. `fx` is base-currency units for
+one unit of the factor's currency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from enum import StrEnum
+
+import pyarrow as pa
+
+from acceleray.domain.tables import CONTRACTS, TableContract
+
+__all__ = [
+    "FACTOR_KINDS",
+    "INPUTS",
+    "INSTRUMENT_KINDS",
+    "RATE_KINDS",
+    "ColumnRule",
+    "Finding",
+    "InputContract",
+    "Range",
+    "Rule",
+    "check_columns",
+    "did_you_mean",
+]
+
+INSTRUMENT_KINDS = ("cash", "equity", "index", "fund", "future", "option", "bond")
+FACTOR_KINDS = ("spot", "fx", "zero_rate", "credit_spread", "implied_vol", "dividend_yield")
+RATE_KINDS = ("zero_rate", "credit_spread", "dividend_yield")
+
+# Above this an amount in any currency is a slip of the decimal point; below it, control totals add exactly.
+_LARGEST = 1e15
+
+# Comparing a name with more than this many others takes seconds.
+_MANY_NAMES = 5000
+
+
+class Rule(StrEnum):
+    """Why a row is rejected or a setting refused; each has one piece of advice."""
+
+    MISSING_COLUMN = "missing_column"
+    UNKNOWN_COLUMN = "unknown_column"
+    UNUSABLE_FILE = "unusable_file"
+    EMPTY = "empty"
+    MALFORMED = "malformed"
+    MISSING = "missing"
+    TYPE = "type"
+    NOT_FINITE = "not_finite"
+    PERCENT = "percent"
+    RANGE = "range"
+    CHOICE = "choice"
+    NEEDED = "needed"
+    DUPLICATE = "duplicate"
+    UNKNOWN_REFERENCE = "unknown_reference"
+    NO_FX = "no_fx"
+    EXPIRED = "expired"
+    AS_OF = "as_of"
+    AGED = "aged"
+    SETTINGS = "settings"
+
+    @property
+    def hint(self) -> str:
+        """What the reader can do about it."""
+        return _HINTS[self]
+
+
+_HINTS = {
+    Rule.MISSING_COLUMN: "Add the column to the header; names are exact.",
+    Rule.UNKNOWN_COLUMN: "Correct the name, or remove the column; your own columns start with attr_.",
+    Rule.UNUSABLE_FILE: "Correct the path or the file under inputs: in acceleray.yaml.",
+    Rule.EMPTY: "Deliver the file again, or point inputs: in acceleray.yaml to another one.",
+    Rule.MALFORMED: "Give the row as many cells as the header has; quote cells that contain a comma.",
+    Rule.MISSING: "Fill in the cell.",
+    Rule.TYPE: "Write numbers with a decimal point and without separators, and dates as 2018-12-28.",
+    Rule.NOT_FINITE: "Correct the value at its source, or leave the row out.",
+    Rule.PERCENT: "Divide by 100: a rate of 4.25 % is written 0.0425.",
+    Rule.RANGE: "Correct the value at its source.",
+    Rule.CHOICE: "Use one of the allowed words; they are lower case.",
+    Rule.NEEDED: "Fill in the column, or correct the kind.",
+    Rule.DUPLICATE: "Keep one of the rows; no row of a repeated key is used.",
+    Rule.UNKNOWN_REFERENCE: "Correct the name, or add the missing row to the other input.",
+    Rule.NO_FX: "Add a factor of kind fx with that currency, in base currency for one unit, and its series.",
+    Rule.EXPIRED: "Remove the position, or correct the date of the instrument.",
+    Rule.AS_OF: "Set as_of to a date that the data covers, or deliver the market data up to it.",
+    Rule.AGED: "Deliver newer data, or raise max_age_days; what depends on the factor is left out.",
+    Rule.SETTINGS: "Correct the entry in the named file.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that is wrong with the inputs.
+
+    Parameters
+    ----------
+    code : int
+        Exit code: 3 if the night cannot run, 4 if it will be PARTIAL.
+    file, line, column, value
+        Where, as far as there is a where; the header of a CSV file is line 1.
+    message : str
+        What was expected and what was found.
+    hint : str
+        What to do.
+    """
+
+    code: int
+    file: str
+    line: int | None = None
+    column: str | None = None
+    value: str | None = None
+    message: str
+    hint: str
+
+    def __str__(self) -> str:
+        where = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{where}: {'' if self.column in (None, '*') else f'{self.column}: '}{self.message}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """Numbers that a cell may hold; a number above `percent_above` was probably meant as percent."""
+
+    low: float = -_LARGEST
+    high: float = _LARGEST
+    low_included: bool = True
+    percent_above: float | None = None
+
+    def __str__(self) -> str:
+        if self.high == _LARGEST:
+            text = f"{'at least' if self.low_included else 'more than'} {self.low:g}"
+            return text if self.low > -_LARGEST else f"between -{_LARGEST:g} and {_LARGEST:g}"
+        return f"{'from' if self.low_included else 'more than'} {self.low:g} to {self.high:g}"
+
+
+_ANY = Range()
+_POSITIVE = Range(low=0.0, low_included=False)
+_SHARE = Range(low=0.0, high=1.0, percent_above=1.0)
+_RATE = Range(low=-0.2, high=1.0, percent_above=1.0)
+
+# Ranges of a factor's values by kind.
+VALUE_RANGES: Mapping[str, Range] = {
+    "spot": _POSITIVE,
+    "fx": _POSITIVE,
+    "zero_rate": _RATE,
+    "credit_spread": _RATE,
+    "dividend_yield": _RATE,
+    "implied_vol": Range(low=0.0, low_included=False, high=5.0, percent_above=5.0),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnRule:
+    """What a column of an input holds.
+
+    Parameters
+    ----------
+    name : str
+        Exact name in the header.
+    type : pyarrow.DataType
+        Type in the lake.
+    required : bool
+        Whether the column must be there and every cell filled.
+    range : Range
+        For numbers.
+    choices : tuple of str
+        Allowed words; empty for free text.
+    pattern : str
+        Regular expression that the whole text must match, with `pattern_text` saying it in words.
+    """
+
+    name: str
+    type: pa.DataType
+    required: bool = False
+    range: Range = _ANY
+    choices: tuple[str, ...] = ()
+    pattern: str = ""
+    pattern_text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputContract:
+    """What an input file must look like.
+
+    Parameters
+    ----------
+    name : str
+        ``positions``, ``instruments``, ``factors``, ``market`` or ``obligors``.
+    columns : tuple of ColumnRule
+        Known columns.
+    open_prefix : str
+        Prefix of columns that the user may name freely; they become the map column `open_column`.
+    not_yet : tuple of str
+        Columns that acceleray is designed for and does not use yet: refused rather than ignored.
+    needs : mapping of str to tuple of str
+        Columns that a row of a kind must fill.
+    amount_column : str or None
+        Column whose control total is recorded.
+    """
+
+    name: str
+    columns: tuple[ColumnRule, ...]
+    open_prefix: str = ""
+    open_column: str = ""
+    not_yet: tuple[str, ...] = ()
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    amount_column: str | None = None
+
+    @property
+    def table(self) -> TableContract:
+        """The table that accepted rows go to."""
+        return CONTRACTS[f"raw.{self.name}"]
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Columns that may not repeat."""
+        return self.table.key
+
+
+def _text(name: str, *, required: bool = False, choices: tuple[str, ...] = ()) -> ColumnRule:
+    return ColumnRule(name=name, type=pa.string(), required=required, choices=choices)
+
+
+def _number(name: str, allowed: Range = _ANY, *, required: bool = False) -> ColumnRule:
+    return ColumnRule(name=name, type=pa.float64(), required=required, range=allowed)
+
+
+def _count(name: str, high: float = 1e6) -> ColumnRule:
+    return ColumnRule(name=name, type=pa.int64(), range=Range(low=1, high=high))
+
+
+def _date(name: str, *, required: bool = False) -> ColumnRule:
+    return ColumnRule(name=name, type=pa.date32(), required=required)
+
+
+def _currency(*, required: bool = False) -> ColumnRule:
+    return ColumnRule(
+        name="currency",
+        type=pa.string(),
+        required=required,
+        pattern="^[A-Z]{3}$",
+        pattern_text="a three-letter code such as USD",
+    )
+
+
+_PORTFOLIO = ColumnRule(
+    name="portfolio_id",
+    type=pa.string(),
+    required=True,
+    pattern=r"^[^/\s][^/]*(/[^/\s][^/]*)*$",
+    pattern_text="a path such as Equity/US without empty parts",
+)
+
+POSITIONS = InputContract(
+    name="positions",
+    columns=(_PORTFOLIO, _text("instrument_id", required=True), _number("quantity", required=True)),
+    amount_column="quantity",
+)
+
+INSTRUMENTS = InputContract(
+    name="instruments",
+    columns=(
+        _text("instrument_id", required=True),
+        _text("kind", required=True, choices=INSTRUMENT_KINDS),
+        _currency(required=True),
+        _text("issuer_id"),
+        _text("factor_id"),
+        _number("multiplier", _POSITIVE),
+        _date("expiry"),
+        _text("option_type", choices=("call", "put")),
+        _text("exercise", choices=("european", "american")),
+        _number("strike", _POSITIVE),
+        _text("vol_factor"),
+        _text("dividend_yield"),
+        _text("discount_curve"),
+        _date("issue_date"),
+        _date("maturity"),
+        _number("coupon", Range(low=0.0, high=1.0, percent_above=1.0)),
+        ColumnRule(name="frequency", type=pa.int64(), choices=("1", "2", "4", "12")),
+        _number("face", _POSITIVE),
+        _text("day_count", choices=("30/360", "ACT/360", "ACT/365F", "ACT/ACT")),
+        _text("spread_factor"),
+    ),
+    open_prefix="attr_",
+    open_column="attributes",
+    not_yet=(
+        "adv",
+        "calendar",
+        "ex_coupon_days",
+        "fixed_rate",
+        "foreign_curve",
+        "last_fixing",
+        "market_price",
+        "on_future",
+        "pay_receive",
+        "projection_curve",
+        "settlement_days",
+        "surface",
+    ),
+    needs={
+        "equity": ("factor_id",),
+        "index": ("factor_id",),
+        "fund": ("factor_id",),
+        "future": ("factor_id", "multiplier", "expiry"),
+        "option": (
+            "factor_id",
+            "option_type",
+            "exercise",
+            "strike",
+            "expiry",
+            "vol_factor",
+            "discount_curve",
+        ),
+        "bond": ("issue_date", "maturity", "coupon", "frequency", "face", "day_count", "discount_curve"),
+    },
+)
+
+FACTORS = InputContract(
+    name="factors",
+    columns=(
+        _text("factor_id", required=True),
+        _text("kind", required=True, choices=FACTOR_KINDS),
+        _currency(),
+        _text("curve"),
+        _number("tenor_years", Range(low=0.0, low_included=False, high=100.0)),
+        _text("proxy"),
+        _count("max_age_days", 3660),
+    ),
+    not_yet=("surface", "moneyness"),
+    needs={"fx": ("currency",)},
+)
+
+MARKET = InputContract(
+    name="market",
+    columns=(
+        _date("date", required=True),
+        _text("factor_id", required=True),
+        _number("value", required=True),
+        _date("available_from"),
+    ),
+    amount_column="value",
+)
+
+OBLIGORS = InputContract(
+    name="obligors",
+    columns=(
+        _text("obligor_id", required=True),
+        _text("segment", required=True),
+        _number("ead", Range(low=0.0), required=True),
+        _number("default_prob", _SHARE, required=True),
+        _number("lgd", _SHARE, required=True),
+        _text("asset_class"),
+        _number("maturity_years", Range(low=0.0, high=100.0)),
+        _number("sales", Range(low=0.0)),
+        _text("rating"),
+    ),
+    not_yet=("currency", "lgd_std", "loading_*"),
+    amount_column="ead",
+)
+
+# In the order in which they are validated: what is referred to comes before what refers.
+INPUTS: Mapping[str, InputContract] = {
+    contract.name: contract for contract in (FACTORS, MARKET, INSTRUMENTS, POSITIONS, OBLIGORS)
+}
+
+
+def check_columns(contract: InputContract, names: Iterable[str], file: str) -> list[Finding]:
+    """Compare the columns of a file with the contract.
+
+    Returns
+    -------
+    list of Finding
+        One for each missing, unknown or repeated column, in the order of the contract, then of the file.
+    """
+    names = list(names)
+    known = [column.name for column in contract.columns]
+    findings = []
+    for column in contract.columns:
+        if column.required and column.name not in names:
+            findings.append(
+                _column_finding(
+                    file, column.name, Rule.MISSING_COLUMN, f"the column is missing; found {names}"
+                )
+            )
+    for name in dict.fromkeys(names):
+        if names.count(name) > 1:
+            findings.append(
+                _column_finding(file, name, Rule.UNKNOWN_COLUMN, "the column appears more than once")
+            )
+        prefix = contract.open_prefix
+        if name in known or (prefix and name.startswith(prefix) and name != prefix):
+            continue
+        if _is_not_yet(contract, name):
+            message = f"the column is not used by this version of acceleray and will not be ignored: {name!r}"
+            findings.append(_column_finding(file, name, Rule.UNKNOWN_COLUMN, message))
+            continue
+        message = f"unknown column {name!r}{did_you_mean(name, known)}"
+        findings.append(_column_finding(file, name, Rule.UNKNOWN_COLUMN, message))
+    return findings
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the closest known name, or nothing.
+
+    Examples
+    --------
+    >>> did_you_mean("quantitiy", ["quantity", "instrument_id"])
+    "; did you mean 'quantity'?"
+    >>> did_you_mean("zzz", ["quantity"])
+    ''
+    """
+    # Sorted, so that of two equally close names the same one is offered whatever the order of the input.
+    candidates = sorted(known)
+    if len(candidates) > _MANY_NAMES:
+        candidates = [candidate for candidate in candidates if candidate[:1] == name[:1]][:_MANY_NAMES]
+    folded = {candidate.casefold(): candidate for candidate in candidates}
+    close = get_close_matches(name.casefold(), list(folded), n=1, cutoff=0.6)
+    return f"; did you mean {folded[close[0]]!r}?" if close else ""
+
+
+def _is_not_yet(contract: InputContract, name: str) -> bool:
+    return any(
+        name == later or (later.endswith("*") and name.startswith(later[:-1])) for later in contract.not_yet
+    )
+
+
+def _column_finding(file: str, column: str, rule: Rule, message: str) -> Finding:
+    return Finding(code=3, file=file, line=1, column=column, message=message, hint=rule.hint)

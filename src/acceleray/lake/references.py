@@ -1,0 +1,228 @@
+"""Compare rows with each other: repeated keys, and names that the other inputs must know."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from acceleray.domain.inputs import InputContract, Rule, did_you_mean
+from acceleray.lake.inputs import LINE
+from acceleray.lake.validate import LATER, PROBLEMS, Problems, column_array, to_mask
+
+__all__ = [
+    "Reference",
+    "examine_keys",
+    "examine_references",
+    "factor_references",
+    "free_factors",
+    "instrument_references",
+    "key_column",
+    "market_references",
+    "position_references",
+    "repeat_reason",
+]
+
+_SUGGESTED = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """What a column may name.
+
+    Parameters
+    ----------
+    column : str
+        The column that names something.
+    known : collection of str or None
+        Names that exist and were accepted; None if any name will do.
+    expected : str
+        What the name should be, to follow "is not".
+    taken : collection of str
+        Names that may not be used here because the settings have them.
+    rejected : collection of str
+        Names that exist but whose own row was rejected.
+    ended : mapping of str to datetime.date
+        Names that existed until a date.
+    rule : Rule
+        What is broken by an unknown name.
+    """
+
+    column: str
+    known: frozenset[str] | None
+    expected: str
+    taken: frozenset[str] = frozenset()
+    rejected: frozenset[str] = frozenset()
+    ended: Mapping[str, dt.date] = field(default_factory=dict)
+    rule: Rule = Rule.UNKNOWN_REFERENCE
+
+    def judge(self, names: Iterable[str]) -> dict[str, tuple[Rule, str]]:
+        """Say what is wrong with each name; good names are left out."""
+        wrong = sorted(name for name in set(names) if self._is_wrong(name))
+        # So many unknown names mean that the wrong file was delivered; suggestions would be slow and useless.
+        suggest = len(wrong) <= _SUGGESTED
+        return {name: self._verdict(name, suggest=suggest) for name in wrong}
+
+    def _is_wrong(self, name: str) -> bool:
+        if name in self.ended or name in self.taken:
+            return True
+        return self.known is not None and name not in self.known
+
+    def _verdict(self, name: str, *, suggest: bool) -> tuple[Rule, str]:
+        if name in self.ended:
+            return Rule.EXPIRED, f"ended on {self.ended[name]}, not after as_of"
+        if name in self.taken:
+            return Rule.DUPLICATE, "is given by the settings too"
+        if name in self.rejected:
+            return self.rule, f"is not {self.expected}: its own row was rejected"
+        return self.rule, f"is not {self.expected}{did_you_mean(name, self.known or ()) if suggest else ''}"
+
+
+def key_column(contract: InputContract) -> str:
+    """Name the column under which a repeated key is reported: the last of the key."""
+    return contract.key[-1]
+
+
+def repeat_reason(contract: InputContract) -> str:
+    """Say that a key is repeated; the number of the other line follows."""
+    return f"the same {' and '.join(contract.key)} as in line "
+
+
+def examine_keys(examined: pa.Table, contract: InputContract) -> pa.Table:
+    """Note a problem on every row whose key another row has too.
+
+    The reason names the first line of the key, or on that line the last one.
+    """
+    count = examined.num_rows
+    columns = [column_array(examined, name, count) for name in contract.key]
+    judged = ~to_mask(column_array(examined, LATER, count))
+    for column in columns:
+        judged &= to_mask(pc.is_valid(column))
+    rows = np.flatnonzero(judged)
+    if not len(rows):
+        return examined
+    codes = np.zeros(len(rows), dtype=np.int64)
+    for column in columns:
+        encoded = column.take(pa.array(rows)).dictionary_encode()
+        codes = codes * (len(encoded.dictionary) + 1) + encoded.indices.to_numpy()
+        codes = np.unique(codes, return_inverse=True)[1]
+    lines = column_array(examined, LINE, count).to_numpy()[rows]
+    first = np.full(codes.max() + 1, np.iinfo(np.int64).max)
+    last = np.zeros(codes.max() + 1, dtype=np.int64)
+    np.minimum.at(first, codes, lines)
+    np.maximum.at(last, codes, lines)
+    repeated = first[codes] != last[codes]
+    if not repeated.any():
+        return examined
+    where = np.zeros(count, dtype=bool)
+    where[rows[repeated]] = True
+    other = np.zeros(count, dtype=np.int64)
+    other[rows] = np.where(lines == first[codes], last[codes], first[codes])
+    texts = [column.cast(pa.string()) for column in columns]
+    values = pc.binary_join_element_wise(*texts, ", ")
+    reasons = pc.binary_join_element_wise(repeat_reason(contract), pa.array(other).cast(pa.string()), "")
+    problems = Problems(count)
+    problems.add(where, Rule.DUPLICATE, key_column(contract), values, reasons)
+    return _with_problems(examined, problems)
+
+
+def examine_references(examined: pa.Table, references: Iterable[Reference]) -> pa.Table:
+    """Note a problem on every row that names something the other inputs do not have."""
+    count = examined.num_rows
+    problems = Problems(count)
+    judged = ~to_mask(column_array(examined, LATER, count))
+    for reference in references:
+        column = column_array(examined, reference.column, count)
+        wrong = reference.judge(name for name in pc.unique(column).to_pylist() if name is not None)
+        if not wrong:
+            continue
+        found = pc.index_in(column, value_set=pa.array(list(wrong), pa.string()))
+        for rule in sorted({rule for rule, _ in wrong.values()}):
+            reasons = pa.array([text if of == rule else None for of, text in wrong.values()], pa.string())
+            reason = reasons.take(found)
+            problems.add(judged & to_mask(pc.is_valid(reason)), rule, reference.column, column, reason)
+    return _with_problems(examined, problems)
+
+
+def free_factors(fixed: pa.Table) -> list[Reference]:
+    """Say that a factor of the file may not be one that the settings give as a number."""
+    taken = frozenset(fixed.column("factor_id").to_pylist())
+    return [Reference(column="factor_id", known=None, taken=taken, expected="free")]
+
+
+def factor_references(factors: pa.Table, rejected: Iterable[str]) -> list[Reference]:
+    """Say what a row of the factors input may name; `factors` includes those of the settings."""
+    ids = frozenset(factors.column("factor_id").to_pylist())
+    return [
+        Reference(column="proxy", known=ids, rejected=frozenset(rejected), expected="a factor of factors")
+    ]
+
+
+def market_references(factors: pa.Table, rejected: Iterable[str]) -> list[Reference]:
+    """Say what a row of the market input may name: factors that have a history."""
+    moving = factors.filter(pc.invert(factors.column("fixed")))
+    ids = frozenset(moving.column("factor_id").to_pylist())
+    return [
+        Reference(column="factor_id", known=ids, rejected=frozenset(rejected), expected="a factor of factors")
+    ]
+
+
+def instrument_references(factors: pa.Table, rejected: Iterable[str], base_currency: str) -> list[Reference]:
+    """Say what a row of the instruments input may name."""
+    rows = factors.select(["factor_id", "kind", "currency", "curve"]).to_pylist()
+    refused = frozenset(rejected)
+
+    def ids(wanted: Callable[[str], bool]) -> frozenset[str]:
+        return frozenset(row["factor_id"] for row in rows if wanted(row["kind"]))
+
+    def factor(column: str, kind: str) -> Reference:
+        known = ids(lambda found: found == kind)
+        return Reference(column=column, known=known, rejected=refused, expected=f"a factor of kind {kind}")
+
+    curves = frozenset(
+        row["curve"] for row in rows if row["curve"] is not None and row["kind"] == "zero_rate"
+    )
+    currencies = {row["currency"] for row in rows if row["kind"] == "fx" and row["currency"] is not None}
+    return [
+        Reference(
+            column="currency",
+            known=frozenset(currencies | {base_currency}),
+            expected=f"the base currency {base_currency} and has no fx factor",
+            rule=Rule.NO_FX,
+        ),
+        Reference(
+            column="factor_id",
+            known=ids(lambda _: True),
+            rejected=refused,
+            expected="a factor of factors",
+        ),
+        factor("vol_factor", "implied_vol"),
+        factor("dividend_yield", "dividend_yield"),
+        factor("spread_factor", "credit_spread"),
+        Reference(column="discount_curve", known=curves, expected="a curve of factors or of the settings"),
+    ]
+
+
+def position_references(
+    known: Iterable[str], rejected: Iterable[str], ended: Mapping[str, dt.date]
+) -> list[Reference]:
+    """Say what a row of the positions input may name."""
+    return [
+        Reference(
+            column="instrument_id",
+            known=frozenset(known),
+            rejected=frozenset(rejected),
+            ended=ended,
+            expected="an instrument of instruments",
+        )
+    ]
+
+
+def _with_problems(examined: pa.Table, problems: Problems) -> pa.Table:
+    before = column_array(examined, PROBLEMS, examined.num_rows)
+    place = examined.column_names.index(PROBLEMS)
+    return examined.set_column(place, examined.schema.field(place), problems.as_lists(before=before))
