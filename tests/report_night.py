@@ -345,7 +345,7 @@ def _backtest_tables(random: np.random.Generator) -> dict[str, list[dict[str, An
                     "kupiec_p_value": 0.003 if method == "monte_carlo_gaussian" else 0.38,
                     "christoffersen_statistic": 0.1,
                     "christoffersen_p_value": None if method == "monte_carlo_t" else 0.72,
-                    "zone": ("green" if exceptions < 5 else "yellow") if level == 0.99 else None,
+                    "zone": "green" if exceptions < (5 if level == 0.99 else 11) else "yellow",
                     "note": None,
                 }
             )

@@ -162,14 +162,19 @@ class Histogram:
 
 
 def histogram(
-    bins: Sequence[tuple[float, float, int, int]], points: Sequence[float], *, n_paths: int
+    bins: Sequence[tuple[float, float, int, int]],
+    points: Sequence[float],
+    *,
+    n_paths: int,
+    reach: Sequence[float | None] = (),
 ) -> Histogram:
-    """Draw bars ``(low, high, count, tail_count)``.
+    """Draw bars ``(low, high, count, tail_count)`` on an axis that also reaches the values in `reach`.
 
     A tail of few paths is drawn as single points, a tail of many five times taller, so that either can be
     seen.
     """
-    least, most = bins[0][0], bins[-1][1]
+    least = min(bins[0][0], *(x for x in reach if x is not None), bins[0][0])
+    most = max(bins[-1][1], *(x for x in reach if x is not None), bins[-1][1])
     tallest = max(count for *_, count, _ in bins)
     magnified = 5 if n_paths > 2000 else 1
 

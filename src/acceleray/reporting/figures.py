@@ -136,7 +136,7 @@ def stress_scale(values: Iterable[float | None]) -> fmt.Scale:
 
 def title(identifier: str) -> str:
     """Write a name from the settings for people: ``rates_up_100`` becomes ``Rates up 100``."""
-    text = identifier.replace("_", " ").strip()
+    text = identifier.replace("_", " ").replace(" %", f"{fmt.NARROW}%").strip()
     return text[:1].upper() + text[1:]
 
 

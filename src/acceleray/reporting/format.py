@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 __all__ = [
     "MINUS",
+    "NARROW",
     "NOT_AVAILABLE",
     "Scale",
     "amount",

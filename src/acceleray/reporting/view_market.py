@@ -31,8 +31,7 @@ _STATE_NAMES = {
     "warning": ("warning", "warnings"),
     "inside": ("inside", "inside"),
     "indicative": ("indicative", "indicative"),
-    "waived": ("waived", "waived"),
-    "n/a": ("not available", "not available"),
+    "not_computed": ("not computed", "not computed"),
 }
 _TILE_NAMES = {"VaR": "VaR", "ES": "Expected shortfall"}
 
@@ -156,8 +155,8 @@ def _limit(limit: Cursor, most: float) -> dict[str, Any]:
     state = limit["state"].value
     return {
         "state": state,
-        "kind": {"breach": "breach", "warning": "warn", "indicative": "ind", "waived": "wv"}.get(state, "ok"),
-        "word": title(state) if state != "n/a" else "n/a",
+        "kind": {"breach": "breach", "warning": "warn", "indicative": "ind"}.get(state, "ok"),
+        "word": "n/a" if state == "not_computed" else title(state),
         "portfolio": limit["portfolio_id"].value,
         "measure": limit_title(limit),
         "value": estimate_money(estimate, scale),
@@ -239,7 +238,7 @@ def drivers(facts: Cursor) -> dict[str, Any] | None:
         "reducing": [_driver_name(name, name_scale) for name in found["reducing"]],
         "others": (
             figure(found["others_count"], fmt.count(found["others_count"].value)),
-            " other names together",
+            " other name" if found["others_count"].value == 1 else " other names together",
         ),
         "others_count": found["others_count"].value,
         "others_value": money(found["others_value"], name_scale, signed=True, suffix=False),
@@ -293,13 +292,12 @@ def methods(facts: Cursor) -> dict[str, Any] | None:
     notes: dict[str, str] = {}
     lines = []
     for line in found:
-        scale = fmt.scale_for(cell["estimate"]["value"].value for cell in line["cells"])
         lines.append(
             {
                 "portfolio": line["portfolio_id"].value,
                 "measure": f"{line['measure'].value} {fmt.level(line['level'].value)}",
                 "first": line["measure"].value == "VaR",
-                "cells": _method_cells(line["cells"], scale, headline, notes),
+                "cells": _method_cells(line["cells"], headline, notes),
             }
         )
     horizons = list(dict.fromkeys(cell["horizon_days"].value for cell in fund["cells"]))
@@ -316,19 +314,18 @@ def _heads(line: Cursor, days: int, headline: str | None) -> list[dict[str, Any]
     return [{"name": title(METHOD_SHORT[name]), "headline": name == headline} for name in names]
 
 
-def _method_cells(
-    cells: Cursor, scale: fmt.Scale, headline: str | None, notes: dict[str, str]
-) -> list[dict[str, Any]]:
-    """Build a row; all methods at one horizon share the decimals that the widest interval supports."""
-    decimals: dict[int, int] = {}
+def _method_cells(cells: Cursor, headline: str | None, notes: dict[str, str]) -> list[dict[str, Any]]:
+    """Build a row; at one horizon all methods share a unit and what the widest interval supports."""
+    groups: dict[int, list[Cursor]] = {}
     for cell in cells:
-        days, estimate = cell["horizon_days"].value, cell["estimate"]
-        own = fmt.supported(scale, estimate["ci_low"].value, estimate["ci_high"].value).decimals
-        decimals[days] = min(own, decimals.get(days, own))
-    return [
-        _method_cell(cell, scale.rounded(decimals[cell["horizon_days"].value]), headline, notes)
-        for cell in cells
-    ]
+        groups.setdefault(cell["horizon_days"].value, []).append(cell)
+    scales = {}
+    for days, group in groups.items():
+        estimates = [cell["estimate"].value for cell in group]
+        scale = fmt.scale_for(estimate["value"] for estimate in estimates)
+        decimals = min(fmt.supported(scale, x["ci_low"], x["ci_high"]).decimals for x in estimates)
+        scales[days] = scale.rounded(decimals)
+    return [_method_cell(cell, scales[cell["horizon_days"].value], headline, notes) for cell in cells]
 
 
 def _method_cell(
@@ -356,6 +353,7 @@ def distribution(facts: Cursor) -> dict[str, Any] | None:
         [(x["low"].value, x["high"].value, x["count"].value, x["tail_count"].value) for x in found["bins"]],
         [point["loss"].value for point in found["worst"]],
         n_paths=found["n_paths"].value,
+        reach=[x for key in ("var", "es") for x in (found[key]["ci_low"].value, found[key]["ci_high"].value)],
     )
     paths = figure(found["n_paths"], fmt.count(found["n_paths"].value))
     finding: list[str | Figure] = [

@@ -128,7 +128,7 @@ def backtest(facts: Cursor) -> dict[str, Any] | None:
             f"Daily profit and loss against the {fmt.level(found['level'].value)} VaR forecast, "
             f"{len(days)} trading days. {fmt.plural(len(hits), 'exception')}."
         ),
-        "light": None if found["headline"].is_absent else _light(found["headline"]),
+        "light": _light(found["headline"]),
         "tests": [_test(test, found) for test in found["tests"]],
         "series": [[fmt.day(day["date"]), day["pnl"], day["var"]] for day in days],
         "scale": scale,
@@ -168,7 +168,10 @@ def _backtest_finding(found: Cursor) -> Rich:
     )
 
 
-def _light(test: Cursor) -> dict[str, Any]:
+def _light(test: Cursor) -> dict[str, Any] | None:
+    """Build the regulator's scale, which is that of 250 days at 99 %; other tests have just their zone."""
+    if test.is_absent or test["days"].value != 250 or round(test["level"].value, 9) != 0.99:
+        return None
     exceptions = test["exceptions"].value
     boxes = []
     for index in range(12):
