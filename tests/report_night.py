@@ -345,7 +345,7 @@ def _backtest_tables(random: np.random.Generator) -> dict[str, list[dict[str, An
                     "kupiec_p_value": 0.003 if method == "monte_carlo_gaussian" else 0.38,
                     "christoffersen_statistic": 0.1,
                     "christoffersen_p_value": None if method == "monte_carlo_t" else 0.72,
-                    "zone": ("green" if exceptions < 5 else "yellow") if level == 0.99 else None,
+                    "zone": "green" if exceptions < (5 if level == 0.99 else 11) else "yellow",
                     "note": None,
                 }
             )
@@ -489,7 +489,7 @@ def _model_tables(random: np.random.Generator) -> dict[str, list[dict[str, Any]]
                 if score > 0.2
                 else "normal",
                 "rank": rank if scored else None,
-                "reasons": "20-day return −18.2 %, raises; volatility ratio 2.10, raises; oil return 1.0 %, lowers"
+                "reasons": "20-day return −18.2 %, raises; volatility ratio 2.10, raises; beta 1.10, lowers"
                 if scored
                 else "no spot-like underlying",
                 "model_id": LOGISTIC,

@@ -120,7 +120,7 @@ def headline_measures(tables: Tables, settings: Settings) -> list[f.Headline]:
 
 def limits(table: pa.Table) -> tuple[f.LimitFact, ...]:
     """Every limit: breaches, then warnings, then the rest by utilisation."""
-    order = {"breach": 0, "waived": 0, "warning": 1, "n/a": 2}
+    order = {"breach": 0, "warning": 1, "not_computed": 2}
     found = [
         f.LimitFact(
             portfolio_id=row["portfolio_id"],

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 __all__ = [
     "MINUS",
+    "NARROW",
     "NOT_AVAILABLE",
     "Scale",
     "amount",
@@ -95,9 +96,7 @@ def fixed(value: float, decimals: int, *, signed: bool = False) -> str:
 
 
 def supported(scale: Scale, low: float | None, high: float | None) -> Scale:
-    """Drop decimals that an interval does not support: half-width above 0.1 of the unit leaves one,
-    above 5 units none.
-    """
+    """Drop decimals that an interval does not support: one beyond ±0.1 unit, none beyond ±5."""
     if low is None or high is None:
         return scale
     half_width = abs(high - low) / 2 / scale.divisor

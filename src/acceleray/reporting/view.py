@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from acceleray.reporting import charts, view_books, view_checks, view_market
+from acceleray.reporting import charts, view_books, view_checks, view_market, view_scenarios
 from acceleray.reporting import format as fmt
-from acceleray.reporting.figures import Cursor, Figure, Rich, figure, joined, money, title
+from acceleray.reporting.figures import Cursor, Figure, Rich, figure, joined, money, stress_scale, title
 from acceleray.reporting.view_market import limit_title
 
 __all__ = ["build_view"]
@@ -35,8 +35,8 @@ def build_view(document: dict[str, Any]) -> dict[str, Any]:
         "distribution": view_market.distribution(facts),
         "drivers": view_market.drivers(facts),
         "methods": view_market.methods(facts),
-        "stress": view_market.stress(facts),
-        "backtest": view_market.backtest(facts),
+        "stress": view_scenarios.stress(facts),
+        "backtest": view_scenarios.backtest(facts),
         "credit": view_books.credit(facts),
         "early_warning": view_books.early_warning(facts),
         "quality": view_checks.quality(facts),
@@ -156,7 +156,11 @@ def _risk(facts: Cursor) -> list[Rich]:
     if not stress.is_absent and len(stress["scenarios"]) and not stress["scenarios"][0]["pnl"].is_absent:
         worst = stress["scenarios"][0]
         sentences.append(
-            (f"Worst stress is {title(worst['scenario'].value)} at ", money(worst["pnl"], signed=True), ".")
+            (
+                f"Worst stress is {title(worst['scenario'].value)} at ",
+                money(worst["pnl"], stress_scale([worst["pnl"].value]), signed=True),
+                ".",
+            )
         )
     return sentences
 

@@ -198,9 +198,9 @@ def _warned(name: Cursor, scale: fmt.Scale, most: float) -> dict[str, Any]:
         "portfolio": name["portfolio_id"].value,
         "direction": name["direction"].value or "",
         "score": figure(name["score"], fmt.percent(name["score"].value)),
-        "bucket": name["bucket"].value or "n/a",
+        "bucket": name["bucket"].value or fmt.NOT_AVAILABLE,
         "exposure": money(name["exposure"], scale, signed=True, suffix=False),
-        "reasons": ", ".join(reason.value for reason in name["reasons"]) or "no reason recorded",
+        "reasons": "; ".join(reason.value for reason in name["reasons"]) or "no reason recorded",
         "width": charts.percent(100 * name["score"].value / most),
     }
 
@@ -213,6 +213,7 @@ def _model(found: Cursor) -> dict[str, Any] | None:
     used = found["model_id"].value
     by_id = {model["model_id"].value: model for model in models}
     ids = list(dict.fromkeys([*by_id, *(metric["model_id"].value for metric in metrics)]))
+    ids.sort(key=lambda id_: id_ not in by_id or by_id[id_]["role"].value == "baseline")
     cells = {(metric["model_id"].value, metric["metric"].value): metric for metric in metrics}
     columns = [name for name in _METRICS if any(name == metric for _, metric in cells)]
     rows = [

@@ -157,7 +157,8 @@ def audit(facts: Cursor) -> dict[str, Any]:
                 "attempt": "" if attempt in (None, 1) else f"attempt {attempt}",
             }
         )
-    overhead = list(run["overhead"])
+    # Starts that cost nothing, on an engine that already ran, are left out.
+    overhead = [item for item in run["overhead"] if item["seconds"].value >= 0.05]
     seeds = joined(
         [
             (f"{name} ", figure(run["seeds"][name], str(run["seeds"][name].value)))
@@ -230,9 +231,9 @@ def _explained(tile: Cursor) -> tuple[str, str, str]:
     kind, table = tile["kind"].value, tile["table"].value
     if kind == "count":
         how = (
-            "Positions in the buckets high and watch. The score is the model's probability that the worst close of "
-            f"the next {fmt.plural(tile['horizon_days'].value, 'day')} is a tail loss; options and futures are "
-            "scored through their underlying and direction."
+            "Positions in the buckets high and watch. The score is the model's probability that the worst "
+            f"close of the next {fmt.plural(tile['horizon_days'].value, 'day')} is a tail loss; options and "
+            "futures are scored through their underlying and direction."
         )
         return "Early warning", how, f"{table}: score, bucket, rank"
     if kind == "pnl":

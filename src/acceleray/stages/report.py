@@ -12,7 +12,7 @@ from acceleray.domain.tables import contract
 from acceleray.errors import LineageError, StorageError
 from acceleray.lake.files import write_atomic
 from acceleray.reporting.collect_checks import build_facts
-from acceleray.reporting.facts import facts_sha256, to_json
+from acceleray.reporting.document import facts_sha256, to_json
 from acceleray.reporting.page import render_page
 from acceleray.stages.context import StageContext
 
