@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from acceleray.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from acceleray.api import *  # noqa: F403 - the surface is api.__all__
-
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

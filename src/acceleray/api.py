@@ -22,8 +22,8 @@ from acceleray.domain import scenario as _scenario
 from acceleray.domain.measures import Measure
 from acceleray.domain.scenario import FilteredHistorical, Historical, MonteCarlo
 from acceleray.errors import UsageError
-from acceleray.lake.single import read_moves, read_valid
 from acceleray.lake.night import NightTables
+from acceleray.lake.single import read_moves, read_valid
 from acceleray.numerics import backtest, tail
 from acceleray.pipeline import night as _night
 from acceleray.pipeline.journal import latest_run
@@ -225,6 +225,11 @@ class Night:
         return table
 
 
+def _say_nothing(line: str) -> None:
+    """Ignore progress; a notebook that wants it passes a function of its own."""
+    del line
+
+
 @dataclass(frozen=True)
 class Project:
     """A project directory.
@@ -238,7 +243,7 @@ class Project:
     """
 
     path: str | Path
-    progress: Callable[[str], None] = field(default=lambda line: None)
+    progress: Callable[[str], None] = field(default=_say_nothing)
 
     def run(self, *, target: str = "laptop", overrides: tuple[str, ...] = ()) -> Night:
         """Run a night, as ``acceleray run`` does."""

@@ -79,7 +79,7 @@ def _root(
     version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
 ) -> None:
     if version:
-        from acceleray import __version__
+        from acceleray.version import __version__
 
         console.emit({}, as_json=False, text=__version__)
         raise typer.Exit

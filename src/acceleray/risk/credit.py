@@ -173,6 +173,7 @@ def simulate_block(book: PreparedBook, seed: int, block: int, n_paths: int) -> F
 
 
 def credit_scenarios(scenarios: Sequence[Scenario]) -> list[Scenario]:
+    """Pick the scenarios of the loan book; an unshocked base when there are none."""
     from acceleray.config.models import Scenario
 
     chosen = [scenario for scenario in scenarios if scenario.book == "credit"]
