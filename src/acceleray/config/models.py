@@ -106,13 +106,14 @@ class FeaturesSettings(_Model):
 class CalibrateSettings(_Model):
     """Search for the early-warning model's hyperparameters, and the risk model's own parameters."""
 
-    n_trials: Positive = 8
+    n_trials: Positive = 12
     batch_size: Positive = 4
     max_rounds: Positive = 120
     first_rung_rounds: Positive = 15
     reduction_factor: Annotated[int, Field(ge=2)] = 2
     folds: Positive = 3
-    embargo_days: Positive = 20
+    # Sessions kept free between a training label's window and the rows that judge it.
+    embargo_days: Annotated[int, Field(ge=20)] = 20
     sample_every_days: Positive = 5
     train_factors: tuple[str, ...] = ()
     train_from: dt.date | None = None
@@ -166,12 +167,12 @@ class SimulateSettings(_Model):
 
 
 class ScoreSettings(_Model):
-    """Buckets of the early-warning score, highest first."""
+    """Buckets of the early-warning score, as multiples of the model's decision threshold."""
 
     n_actors: Positive = 2
     batch_rows: Positive = 4096
-    high_multiple: Annotated[float, Field(gt=0)] = 1.0
-    watch_multiple: Annotated[float, Field(gt=0)] = 0.5
+    high_multiple: Annotated[float, Field(gt=0)] = 2.0
+    watch_multiple: Annotated[float, Field(gt=0)] = 1.0
 
 
 class MonitorSettings(_Model):
@@ -186,6 +187,8 @@ class ReportSettings(_Model):
     """Texts that only the owner of the data can give."""
 
     approximations: tuple[str, ...] = ()
+    # Heads everything about the loan book, so that a made-up book can be called what it is.
+    credit_label: str = "Credit"
 
 
 class TargetSettings(_Model):

@@ -274,6 +274,8 @@ _TABLES = (
         family=_STRING,
         role=_STRING,
         promoted=_BOOL,
+        # True for the one model whose scores the night publishes.
+        scores=_BOOL,
         reason=_STRING,
         trained_from=_DATE,
         trained_to=_DATE,

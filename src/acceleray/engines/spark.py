@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-import acceleray
 from acceleray.config.models import TargetSettings
 from acceleray.domain.tables import contract
 from acceleray.engines.java import find_java
@@ -236,7 +235,7 @@ def _settings(target: TargetSettings, app_name: str, log_directory: Path, *, loc
             # time (30 s against 17 s for starting and ingesting the sample's inputs).
             "spark.driver.extraJavaOptions": f"{_JAVA_OPTIONS} -XX:TieredStopAtLevel=1",
             # Workers find acceleray where the driver has it, also when it is run from a source tree.
-            "spark.executorEnv.PYTHONPATH": str(Path(acceleray.__file__).absolute().parent.parent),
+            "spark.executorEnv.PYTHONPATH": str(Path(__file__).absolute().parents[2]),
         }
     return settings
 

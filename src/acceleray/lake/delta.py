@@ -38,6 +38,7 @@ from deltalake.transaction import AddAction, create_table_with_add_actions
 from acceleray.domain.tables import TableContract, TableKind
 from acceleray.errors import SchemaError, StorageError
 from acceleray.lake.content import content_hash, has_repeated_key, sort_by_key
+from acceleray.lake.files import sync
 
 __all__ = [
     "Commit",
@@ -294,8 +295,8 @@ def _add_action(root: Path, contract: TableContract, file: Path, run_id: str) ->
         odd = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
         detail = ", ".join(f"{name}: expected {expected.get(name)}, was {found.get(name)}" for name in odd)
         raise SchemaError(f"{contract.name}: file {file.name} breaks the contract: {detail}")
-    _fsync(file)
-    _fsync(file.parent)
+    sync(file)
+    sync(file.parent)
     partition = {"run_id": run_id} if contract.kind is TableKind.LEDGER else {}
     return AddAction(
         path=quote(file.relative_to(folder).as_posix()),
@@ -337,9 +338,9 @@ def _commit(root: Path, contract: TableContract, adds: list[AddAction], run_id: 
 
 def _flush_log(root: Path, contract: TableContract, version: int) -> None:
     log = table_path(root, contract) / "_delta_log"
-    _fsync(log / f"{version:020d}.json")
+    sync(log / f"{version:020d}.json")
     for folder in (log, log.parent, log.parent.parent):
-        _fsync(folder)
+        sync(folder)
 
 
 @contextmanager
@@ -365,11 +366,3 @@ def _disk_hint(error: Exception) -> str:
     if _is_disk_full(error):
         return "The disk is full. Free space, then run `acceleray retry`; nothing that was committed is lost."
     return "Check the disk and the permissions of the lake, then run `acceleray retry`."
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

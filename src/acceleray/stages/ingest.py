@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +23,7 @@ from acceleray.engines.spark import spark_schema, translated, write_table
 from acceleray.errors import InputDataError
 from acceleray.lake.check import check_rows, findings_of, open_inputs, settings_control
 from acceleray.lake.fitness import check_dates, check_limits, check_scenarios, settings_rows
+from acceleray.lake.files import write_atomic
 from acceleray.lake.inputs import FILE, LINE, InputSource, read_file
 from acceleray.lake.references import (
     Reference,
@@ -337,7 +337,9 @@ def _added(where: Column, problem: Column) -> Column:
 def _refuse_or_exclude(context: StageContext, rejected: pa.Table, findings: list[Finding]) -> None:
     if context.settings.ingest.on_bad_rows == "stop" and rejected.num_rows:
         path = context.run_directory / "rejected.csv"
-        pa.csv.write_csv(rejected.drop_columns(["rule"]), path)
+        written = pa.BufferOutputStream()
+        pa.csv.write_csv(rejected.drop_columns(["rule"]), written)
+        write_atomic(path, written.getvalue().to_pybytes())
         _stop_on(findings_of(rejected) + findings, detail=f"all rejected rows are in {path}")
     _stop_on(findings)
     if context.record is not None:
@@ -373,13 +375,7 @@ def _hold_sources(context: StageContext, sources: Mapping[str, InputSource]) -> 
                 f"inputs changed since run {context.tables.run_id} began to commit: {', '.join(changed)}",
                 hint="Start a new run; this one would mix two deliveries.",
             )
-    context.run_directory.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(f".{os.getpid()}")
-    with scratch.open("w") as handle:
-        json.dump(found, handle, indent=1, sort_keys=True)
-        handle.flush()
-        os.fsync(handle.fileno())
-    scratch.replace(path)
+    write_atomic(path, json.dumps(found, indent=1, sort_keys=True).encode())
     if context.record is not None:
         context.record["sources"] = found
 

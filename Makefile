@@ -1,0 +1,43 @@
+# Thin: each target is what a person would type.
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: run test check bench docs fault clean
+
+run: $(INSTALLED)
+	cd examples/sp500 && ../../$(BIN)/acceleray run
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/night.py
+
+docs: $(INSTALLED)
+	$(BIN)/python -m acceleray.cli.reference docs/reference
+
+fault: $(INSTALLED)
+	ACCELERAY_FAULT=full $(BIN)/python -m pytest tests/fault
+
+clean:
+	rm -rf $(VENV) build
+
+# The environment is made anew when the lock or the package's own settings change.
+$(INSTALLED): requirements.lock pyproject.toml
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --clear --python 3.11 $(VENV) && \
+	  VIRTUAL_ENV=$(CURDIR)/$(VENV) uv pip install --quiet -r requirements.lock && \
+	  VIRTUAL_ENV=$(CURDIR)/$(VENV) uv pip install --quiet --no-deps -e .; \
+	else \
+	  python3.11 -m venv --clear $(VENV) && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .; \
+	fi
+	@touch $(INSTALLED)

@@ -1,0 +1,5 @@
+"""``python -m acceleray.cli``."""
+
+from acceleray.cli import main
+
+main()

@@ -1,0 +1,148 @@
+"""Positions, the instruments they hold, and the hierarchy of portfolios above them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from acceleray.domain.tables import contract
+from acceleray.errors import InputDataError, SchemaError
+
+__all__ = ["ROOT", "Book"]
+
+# The node above all portfolios.
+ROOT = "Fund"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Book:
+    """Positions and instruments in the layout of ``raw.positions`` and ``raw.instruments``, sorted by key.
+
+    A portfolio id is a path such as ``Equity/US/Value``; every prefix of one is a node of the hierarchy and
+    ``Fund`` stands above all of them.
+
+    Parameters
+    ----------
+    positions : pyarrow.Table
+        One row per portfolio and instrument; a negative quantity is short.
+    instruments : pyarrow.Table
+        One row per instrument.
+    """
+
+    positions: pa.Table
+    instruments: pa.Table
+
+    @classmethod
+    def from_tables(cls, positions: pa.Table, instruments: pa.Table) -> Book:
+        """Sort the tables, add absent optional columns as nulls, and check that they belong together.
+
+        Raises
+        ------
+        InputDataError
+            If a key repeats, a position holds an unknown instrument, or a quantity is not finite.
+        """
+        positions = _conform(
+            positions, "raw.positions", required=("portfolio_id", "instrument_id", "quantity")
+        )
+        instruments = _conform(instruments, "raw.instruments", required=("instrument_id", "kind", "currency"))
+        held = list(
+            zip(positions["portfolio_id"].to_pylist(), positions["instrument_id"].to_pylist(), strict=True)
+        )
+        known = instruments["instrument_id"].to_pylist()
+        _refuse("positions: more than one row for", [key for key, n in Counter(held).items() if n > 1])
+        _refuse("instruments: more than one row for", [key for key, n in Counter(known).items() if n > 1])
+        _refuse("positions: unknown instrument", sorted({key[1] for key in held} - set(known)))
+        quantities = positions["quantity"].to_numpy()
+        _refuse(
+            "positions: quantity was not finite in",
+            [held[i] for i in np.nonzero(~np.isfinite(quantities))[0]],
+        )
+        if any(name == ROOT or name.startswith(f"{ROOT}/") for name, _ in held):
+            raise InputDataError(
+                f"positions: portfolio {ROOT!r} is the name of the whole book",
+                hint=f"Leave the leading {ROOT!r} out of portfolio_id.",
+            )
+        return cls(positions=positions, instruments=instruments)
+
+    @cached_property
+    def portfolio_ids(self) -> tuple[str, ...]:
+        """Portfolio of each position, in key order."""
+        return tuple(self.positions["portfolio_id"].to_pylist())
+
+    @cached_property
+    def instrument_ids(self) -> tuple[str, ...]:
+        """Instrument of each position, in key order."""
+        return tuple(self.positions["instrument_id"].to_pylist())
+
+    @cached_property
+    def quantities(self) -> npt.NDArray[np.float64]:
+        """Units held per position, shape (n_positions,); negative is short."""
+        return np.asarray(self.positions["quantity"].to_numpy(), dtype=np.float64)
+
+    @cached_property
+    def nodes(self) -> tuple[str, ...]:
+        """Every node of the hierarchy: ``Fund``, then each prefix of a portfolio id, sorted."""
+        prefixes: set[str] = set()
+        for name in self.portfolio_ids:
+            parts = name.split("/")
+            prefixes.update("/".join(parts[: i + 1]) for i in range(len(parts)))
+        return (ROOT, *sorted(prefixes))
+
+    def members(self, node: str) -> npt.NDArray[np.int64]:
+        """Positions below a node, as increasing indices in key order.
+
+        Raises
+        ------
+        KeyError
+            If the book has no such node.
+        """
+        if node not in self.nodes:
+            raise KeyError(node)
+        below = f"{node}/"
+        inside = [
+            i
+            for i, name in enumerate(self.portfolio_ids)
+            if node == ROOT or name == node or name.startswith(below)
+        ]
+        return np.array(inside, dtype=np.int64)
+
+    def children(self, node: str) -> tuple[str, ...]:
+        """Nodes directly below a node; a node that also holds positions of its own lists itself."""
+        below = "" if node == ROOT else f"{node}/"
+        found = {
+            below + name[len(below) :].split("/", 1)[0]
+            for name in self.portfolio_ids
+            if name.startswith(below) and name != node
+        }
+        if found and node in self.portfolio_ids:
+            found.add(node)
+        return tuple(sorted(found))
+
+
+def _conform(table: pa.Table, name: str, required: tuple[str, ...]) -> pa.Table:
+    label = name.split(".", 1)[1]
+    missing = [column for column in required if column not in table.column_names]
+    if missing:
+        raise SchemaError(f"{label}: missing columns {missing}")
+    layout = contract(name)
+    columns = [
+        table[field.name] if field.name in table.column_names else pa.nulls(table.num_rows, field.type)
+        for field in layout.schema
+    ]
+    try:
+        plain = pa.table(columns, names=layout.schema.names).cast(layout.schema)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+        raise SchemaError(f"{label}: {error}") from error
+    return plain.sort_by([(column, "ascending") for column in layout.key])
+
+
+def _refuse(message: str, offenders: list[str] | list[tuple[str, str]]) -> None:
+    if offenders:
+        named = ", ".join(" ".join(each) if isinstance(each, tuple) else each for each in offenders[:5])
+        more = f" and {len(offenders) - 5} more" if len(offenders) > 5 else ""
+        raise InputDataError(f"{message} {named}{more}")

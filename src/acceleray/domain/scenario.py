@@ -1,0 +1,119 @@
+"""What a run evaluates: sets of scenarios, each a move of every factor."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+import pyarrow as pa
+
+__all__ = [
+    "FilteredHistorical",
+    "Given",
+    "Historical",
+    "MonteCarlo",
+    "Move",
+    "ScenarioSet",
+    "Shock",
+    "Stress",
+    "StressScenario",
+]
+
+
+class Move(StrEnum):
+    """How a shock changes a level."""
+
+    SCALE = "scale"
+    ADD = "add"
+    SET = "set"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shock:
+    """One move of all factors that meet every given condition; `factor_id` may be a glob."""
+
+    move: Move
+    size: float
+    factor_id: str | None = None
+    kind: str | None = None
+    curve: str | None = None
+    currency: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StressScenario:
+    """A named stress: shocks applied in order to today's levels, or a past window whose moves are replayed.
+
+    Parameters
+    ----------
+    name : str
+        As it appears in results.
+    shocks : tuple of Shock
+        Later ones act on what earlier ones left.
+    window : tuple of date, optional
+        First and last close; the cumulative move between them is applied before the shocks.
+    """
+
+    name: str
+    shocks: tuple[Shock, ...] = ()
+    window: tuple[dt.date, dt.date] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Historical:
+    """The factor moves of the last `window_days` windows of `horizon_days`, all equally likely.
+
+    Overlapping windows start on each day; otherwise each begins where the one before ended.
+    """
+
+    window_days: int = 500
+    horizon_days: int = 1
+    overlapping: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilteredHistorical:
+    """Past moves divided by the volatility of their day and multiplied by tomorrow's.
+
+    At one day each date of the window is used once and `n_paths` and `seed` play no part; over longer
+    horizons whole residual dates are drawn and the variance recursion runs along each path.
+    """
+
+    window_days: int = 500
+    horizon_days: int = 1
+    n_paths: int = 10_000
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonteCarlo:
+    """Normal factor moves, or Student-t ones when `dof` is given.
+
+    Over several days the moves are the sum of daily draws. With ``scale="covariance"`` a t draw has the
+    stated covariance; with ``"dispersion"`` that is taken as the dispersion matrix, so the draw is wider.
+    """
+
+    n_paths: int
+    horizon_days: int = 1
+    seed: int = 0
+    dof: float | None = None
+    scale: Literal["covariance", "dispersion"] = "covariance"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stress:
+    """Named stresses, without probabilities."""
+
+    scenarios: tuple[StressScenario, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Given:
+    """Shocked levels from a table ``scenario, factor_id, value``; a factor left out stays where it is."""
+
+    table: pa.Table
+
+
+ScenarioSet = Historical | FilteredHistorical | MonteCarlo | Stress | Given

@@ -1,0 +1,57 @@
+"""The gate to champion: evidence against both baselines, and a person who stands behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from acceleray.models.early_warning.evaluation import LEVEL, Comparison
+
+__all__ = ["Verdict", "decide"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether the candidate becomes champion, and why."""
+
+    promoted: bool
+    reason: str
+
+
+def decide(comparisons: Sequence[Comparison], *, approver: str | None) -> Verdict:
+    """Judge the candidate.
+
+    Parameters
+    ----------
+    comparisons : sequence of Comparison
+        Candidate minus each baseline on the out-of-time test.
+    approver : str or None
+        Who stands behind a promotion.
+
+    Notes
+    -----
+    The candidate is promoted if against *every* baseline its average precision is higher, the interval of
+    that paired difference lies wholly above zero, and its Brier score is lower; and if an approver is named.
+    """
+    failures = [failure for comparison in comparisons for failure in _failures(comparison)]
+    if failures:
+        return Verdict(promoted=False, reason="; ".join(failures))
+    evidence = "better than " + " and ".join(comparison.against for comparison in comparisons)
+    if approver is None:
+        return Verdict(promoted=False, reason=f"{evidence} out of time, but train.approver names nobody")
+    return Verdict(promoted=True, reason=f"{evidence} out of time; approved by {approver}")
+
+
+def _failures(comparison: Comparison) -> list[str]:
+    ranking, brier = comparison.average_precision, comparison.brier
+    failures = []
+    if not ranking.value > 0.0:
+        failures.append(f"average precision {ranking.value:+.4f} against {comparison.against}")
+    elif not ranking.ci_low > 0.0:
+        failures.append(
+            f"average precision {ranking.value:+.4f} against {comparison.against}, but its "
+            f"{LEVEL:.0%} interval [{ranking.ci_low:+.4f}, {ranking.ci_high:+.4f}] includes zero"
+        )
+    if not brier.value < 0.0:
+        failures.append(f"Brier score {brier.value:+.5f} against {comparison.against}")
+    return failures

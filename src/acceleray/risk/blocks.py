@@ -1,0 +1,138 @@
+"""Prepared scenario sets, cut into blocks that any worker can compute alone.
+
+Workers import this module, so it needs nothing but NumPy, SciPy and our own kernels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from acceleray.numerics.moves import apply_moves, draw_t_mixing, gaussian_moves
+from acceleray.numerics.streams import Purpose, stream
+from acceleray.numerics.volatility import simulate_paths
+from acceleray.risk.valuation import ResolvedBook, position_pnl
+
+__all__ = ["Blocks", "Drawn", "Filtered", "Plan", "Table", "block_pnl"]
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocks:
+    """Scenarios 0 to n - 1 in consecutive blocks of one size; the last may be shorter."""
+
+    n_scenarios: int
+    size: int
+
+    def __len__(self) -> int:
+        return -(-self.n_scenarios // self.size)
+
+    def bounds(self, block: int) -> tuple[int, int]:
+        """First scenario of a block, and the one after its last."""
+        return block * self.size, min((block + 1) * self.size, self.n_scenarios)
+
+    def of_scenarios(self) -> npt.NDArray[np.int64]:
+        """Block of every scenario, shape (n_scenarios,)."""
+        return np.arange(self.n_scenarios, dtype=np.int64) // self.size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Table:
+    """Explicit shocked levels, one row per scenario."""
+
+    blocks: Blocks
+    shocked: FloatArray
+
+    def levels(self, block: int) -> FloatArray:
+        """Shocked levels of a block, shape (n_in_block, n_factors)."""
+        first, stop = self.blocks.bounds(block)
+        return self.shocked[first:stop]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Drawn:
+    """Sums of daily normal or Student-t moves.
+
+    Each block draws day by day: its normals first, then the chi-squares, so Gaussian and t sets of the same
+    seed and one day share their normals on purpose and their difference is not sampling noise.
+    """
+
+    blocks: Blocks
+    base: FloatArray
+    log_moves: npt.NDArray[np.bool_]
+    root: FloatArray
+    horizon_days: int
+    seed: int
+    dof: float | None
+    unit_variance: bool
+
+    def levels(self, block: int) -> FloatArray:
+        """Shocked levels of a block, shape (n_in_block, n_factors)."""
+        first, stop = self.blocks.bounds(block)
+        generator = stream(self.seed, Purpose.MONTE_CARLO, self.horizon_days, block)
+        total = np.zeros((stop - first, self.base.size))
+        for _ in range(self.horizon_days):
+            moves = gaussian_moves(generator, self.root, stop - first)
+            if self.dof is not None:
+                moves *= draw_t_mixing(generator, self.dof, stop - first, unit_variance=self.unit_variance)
+            total += moves
+        return apply_moves(self.base, total, self.log_moves)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Filtered:
+    """Paths of resampled residual dates along the variance recursion."""
+
+    blocks: Blocks
+    base: FloatArray
+    log_moves: npt.NDArray[np.bool_]
+    residuals: FloatArray
+    omega: FloatArray
+    alpha: FloatArray
+    beta: FloatArray
+    variance: FloatArray
+    horizon_days: int
+    seed: int
+
+    def levels(self, block: int) -> FloatArray:
+        """Shocked levels of a block, shape (n_in_block, n_factors)."""
+        first, stop = self.blocks.bounds(block)
+        moves = simulate_paths(
+            stream(self.seed, Purpose.FILTERED_HISTORICAL, self.horizon_days, block),
+            self.residuals,
+            omega=self.omega,
+            alpha=self.alpha,
+            beta=self.beta,
+            variance=self.variance,
+            horizon_days=self.horizon_days,
+            n_paths=stop - first,
+        )
+        return apply_moves(self.base, moves, self.log_moves)
+
+
+Plan = Table | Drawn | Filtered
+
+
+def block_pnl(
+    book: ResolvedBook, base: FloatArray, plans: tuple[Plan, ...], plan: int, block: int
+) -> FloatArray:
+    """Revalue the book under one block of scenarios; the unit of distributed work.
+
+    Parameters
+    ----------
+    base : ndarray of shape (n_factors,)
+        Levels before the move.
+    plans : tuple of Plan
+        All scenario sets of the run.
+    plan, block : int
+        Which set, and which of its blocks.
+
+    Returns
+    -------
+    ndarray of shape (n_priced, n_in_block)
+        Gain per position in base currency.
+    """
+    return position_pnl(book, plans[plan].levels(block), base[None, :])

@@ -1,0 +1,184 @@
+"""The risk model's own parameters: volatility per factor, covariance, and the tail of the moves."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from acceleray.config.models import Settings
+from acceleray.domain.market import Market
+from acceleray.domain.tables import contract
+from acceleray.errors import MissingDataError
+from acceleray.numerics.covariance import clip_eigenvalues, ewma_covariance
+from acceleray.risk.fan_out import fan_out
+from acceleray.risk.parameters import RiskParameters, daily_moves
+from acceleray.risk.volatility_fits import Fit, fit_batch
+
+__all__ = ["calibrate_risk", "refit_dates"]
+
+# Factors per task: a worker pays once for importing the estimation library.
+_BATCH = 4
+
+
+def refit_dates(market: Market, settings: Settings) -> tuple[dt.date, ...]:
+    """Dates on which the volatility filters are fitted: `as_of`, and back through the backtest.
+
+    Returns
+    -------
+    tuple of date
+        Increasing, `refit_every_days` sessions apart; the first is early enough for the first forecast.
+
+    Raises
+    ------
+    MissingDataError
+        If the market's history is shorter than the backtest.
+    """
+    last, every = market.dates.size - 1, settings.calibrate.refit_every_days
+    first_needed = last - settings.simulate.backtest_days
+    steps = -(-settings.simulate.backtest_days // every)
+    rows = [last - every * step for step in range(steps, -1, -1)]
+    if rows[0] < 1:
+        raise MissingDataError(
+            f"market: a backtest of {settings.simulate.backtest_days} days needs more than "
+            f"{market.dates.size} dates (first forecast at row {first_needed})"
+        )
+    return tuple(market.dates[rows].tolist())
+
+
+def calibrate_risk(
+    market: Market,
+    settings: Settings,
+    *,
+    fit_dates: Sequence[dt.date] | None = None,
+    distributed: bool | None = None,
+) -> dict[str, pa.Table]:
+    """Estimate ``params.volatility``, ``params.covariance`` and ``params.risk``.
+
+    Parameters
+    ----------
+    market : Market
+        History up to `as_of`.
+    settings : Settings
+        Windows, decays, and how often to refit.
+    fit_dates : sequence of date, optional
+        Sessions at whose close the volatility filters are fitted, by default `refit_dates`. A fit sees only
+        what was known by then.
+    distributed : bool, optional
+        Fit as Ray tasks, or here; by default as tasks when Ray is up.
+
+    Returns
+    -------
+    dict of str to pyarrow.Table
+        Rows of the three tables, without ``run_id``.
+
+    Raises
+    ------
+    MissingDataError
+        If a fit date is not a session, or no factor has the history for the covariance.
+    """
+    moves = daily_moves(market)
+    dates = np.unique(
+        np.array(refit_dates(market, settings) if fit_dates is None else fit_dates, dtype="datetime64[D]")
+    )
+    if dates.size == 0 or not np.isin(dates, market.dates).all():
+        raise MissingDataError("calibrate: every fit date must be one of the market's sessions")
+    fitted_rows = tuple(int(row) for row in np.searchsorted(market.dates, dates))
+    moving = np.nonzero(~market.fixed & np.isfinite(market.base))[0]
+    window = settings.calibrate.volatility_window_days
+    batches = [tuple(int(c) for c in moving[i : i + _BATCH]) for i in range(0, moving.size, _BATCH)]
+    # Older moves than any fit sees need not travel to the workers.
+    cut = max(fitted_rows[0] - window, 0)
+    results = fan_out(
+        fit_batch,
+        (moves[cut:], tuple(row - cut for row in fitted_rows), window, settings.calibrate.ewma_decay),
+        [(batch,) for batch in batches],
+        what="volatility batch",
+        distributed=_ray_is_up() if distributed is None else distributed,
+    )
+    fits = [fit for batch in results for fit in batch]
+    volatility = _volatility_table(market, moving, dates, fits)
+
+    days = settings.simulate.window_days
+    recent = moves[-days:]
+    whole = np.nonzero(np.isfinite(recent).all(axis=0) & ~market.fixed)[0]
+    if whole.size == 0 or recent.shape[0] < days:
+        raise MissingDataError(f"calibrate: no factor has the {days} daily moves that the covariance needs")
+    covariance = ewma_covariance(recent[:, whole], decay=settings.calibrate.covariance_decay)
+    repaired, _ = clip_eigenvalues(covariance)
+    tables = {
+        "params.volatility": volatility,
+        "params.covariance": _covariance_table(market, whole, repaired),
+    }
+    risk = {"covariance_repaired": float(repaired is not covariance), "covariance_days": float(days)}
+    tables["params.risk"] = _risk_table(risk)
+    parameters = RiskParameters.from_tables(
+        market, *tables.values(), volatility_days=window, covariance_days=days
+    )
+    fit = parameters.volatility.latest(market.dates.size - 1)
+    tables["params.risk"] = _risk_table(
+        risk
+        | {"t_dof": parameters.volatility.tail_index(fit, moves)}
+        | {
+            f"factors_{model}": float(sum(each[-1].model == model for each in fits))
+            for model in ("constant", "ewma", "garch")
+        }
+    )
+    return tables
+
+
+def _ray_is_up() -> bool:
+    # Ray that nobody has imported is not initialised, and importing it costs a second.
+    import sys
+
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
+
+
+def _volatility_table(
+    market: Market,
+    moving: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
+    dates: np.ndarray[tuple[int, ...], np.dtype[np.datetime64]],
+    fits: list[list[Fit]],
+) -> pa.Table:
+    rows = [
+        {
+            "factor_id": market.factor_ids[column],
+            "fitted_on": day,
+            "model": fit.model,
+            "mean": 0.0,
+            "omega": fit.omega,
+            "alpha": fit.alpha,
+            "beta": fit.beta,
+            "initial_variance": fit.initial_variance,
+            "note": fit.note,
+        }
+        for column, each in zip(moving, fits, strict=True)
+        for day, fit in zip(dates.tolist(), each, strict=True)
+    ]
+    return pa.Table.from_pylist(rows, schema=contract("params.volatility").schema)
+
+
+def _covariance_table(
+    market: Market,
+    columns: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
+    covariance: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+) -> pa.Table:
+    names = [market.factor_ids[column] for column in columns]
+    return pa.table(
+        {
+            "factor_id": [name for name in names for _ in names],
+            "other_factor_id": names * len(names),
+            "value": covariance.ravel(),
+        },
+        schema=contract("params.covariance").schema,
+    )
+
+
+def _risk_table(values: dict[str, float]) -> pa.Table:
+    names = sorted(values)
+    return pa.table(
+        {"name": names, "value": [values[name] for name in names]}, schema=contract("params.risk").schema
+    )

@@ -1,0 +1,77 @@
+"""Run many calls of one function, here or as Ray tasks, with the same results in the same order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from acceleray.errors import AccelerayError, TaskFailedError
+
+__all__ = ["TASKS_PER_CPU", "fan_out"]
+
+# Enough to keep every CPU busy while results travel, few enough not to fill the object store.
+TASKS_PER_CPU = 2
+
+Result = TypeVar("Result")
+
+
+def fan_out(
+    function: Callable[..., Result],
+    shared: Sequence[Any],
+    calls: Sequence[tuple[Any, ...]],
+    *,
+    what: str,
+    distributed: bool,
+) -> list[Result]:
+    """Call ``function(*shared, *call)`` for every call.
+
+    Parameters
+    ----------
+    function : callable
+        Module-level, in a module that is cheap to import.
+    shared : sequence
+        Leading arguments; put into Ray's object store once.
+    calls : sequence of tuple
+        Remaining arguments of each call, small.
+    what : str
+        What one call is, for messages.
+    distributed : bool
+        As tasks of the Ray instance that is up, or one after another in this process.
+
+    Returns
+    -------
+    list
+        Results in the order of `calls`, whichever finished first.
+
+    Raises
+    ------
+    TaskFailedError
+        If a task failed after Ray's retries. An error of ours is raised as it is.
+    """
+    if not distributed:
+        return [function(*shared, *call) for call in calls]
+    import ray
+
+    from acceleray.engines.ray import cpus
+
+    task = ray.remote(function)
+    references = [ray.put(value) for value in shared]
+    limit = TASKS_PER_CPU * cpus()
+    results: list[Any] = [None] * len(calls)
+    waiting = list(range(len(calls)))[::-1]
+    in_flight: dict[Any, int] = {}
+    while waiting or in_flight:
+        while waiting and len(in_flight) < limit:
+            index = waiting.pop()
+            in_flight[task.remote(*references, *calls[index])] = index
+        (finished,), _ = ray.wait(list(in_flight), num_returns=1)
+        index = in_flight.pop(finished)
+        try:
+            results[index] = ray.get(finished)
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, AccelerayError):
+                raise error.cause from error
+            raise TaskFailedError(f"{what} {index} failed: {error.cause}") from error
+        except ray.exceptions.RayError as error:
+            raise TaskFailedError(f"{what} {index} was lost: {error}") from error
+    return results

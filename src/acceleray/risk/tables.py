@@ -1,0 +1,199 @@
+"""The rows of the market's ``result.*`` tables."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from acceleray.domain.book import Book
+from acceleray.domain.market import Market
+from acceleray.domain.scenario import Stress
+from acceleray.domain.tables import contract
+from acceleray.risk.plans import Labels
+from acceleray.risk.resolve import Resolution
+from acceleray.risk.results import Pnl
+from acceleray.risk.valuation import exchange_rates, position_values, unit_exposures, unit_prices
+
+__all__ = [
+    "contributions_table",
+    "measures_table",
+    "nodes_with_positions",
+    "pnl_table",
+    "scenarios_table",
+    "stress_table",
+    "values_table",
+]
+
+
+def nodes_with_positions(resolution: Resolution) -> tuple[str, ...]:
+    """Nodes of the hierarchy below which at least one position was priced."""
+    book, priced = resolution.book, resolution.priced.positions
+    return tuple(node for node in book.nodes if np.isin(book.members(node), priced).any())
+
+
+def values_table(resolution: Resolution, market: Market) -> pa.Table:
+    """Value every position at `as_of`; what could not be priced is there with its reason."""
+    book, priced = resolution.book, resolution.priced
+    base = market.base[None, :]
+    values = position_values(priced, base)[:, 0]
+    prices = unit_prices(priced, base)[0][priced.instrument_rows]
+    delta_levels = unit_exposures(priced, base) * priced.multipliers * exchange_rates(priced, base)
+    exposures = delta_levels[0][priced.instrument_rows] * priced.quantities
+    row_of = {int(position): row for row, position in enumerate(priced.positions)}
+    factor_of = dict(
+        zip(
+            book.instruments["instrument_id"].to_pylist(),
+            book.instruments["factor_id"].to_pylist(),
+            strict=True,
+        )
+    )
+    rows: list[dict[str, Any]] = []
+    for position, reason in enumerate(resolution.reasons):
+        instrument = book.instrument_ids[position]
+        row = row_of.get(position)
+        rows.append(
+            {
+                "portfolio_id": book.portfolio_ids[position],
+                "instrument_id": instrument,
+                "quantity": float(book.quantities[position]),
+                "price": None if row is None else float(prices[row]),
+                "market_value": None if row is None else float(values[row]),
+                "exposure": None if row is None else float(exposures[row]),
+                "factor_id": factor_of[instrument],
+                "status": "ok" if row is not None else "excluded",
+                "reason": reason,
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=contract("result.values").schema)
+
+
+def pnl_table(results: Sequence[Pnl]) -> pa.Table:
+    """Stack the gains of every position, path and set, in key order."""
+    schema = contract("result.pnl").schema
+    parts = []
+    for pnl in sorted(results, key=lambda pnl: (pnl.labels.method, pnl.labels.horizon_days)):
+        rows = pnl.positions()
+        count = rows.num_rows
+        parts.append(
+            pa.table(
+                {
+                    "method": pa.repeat(pnl.labels.method, count),
+                    "horizon_days": pa.repeat(pa.scalar(pnl.labels.horizon_days, pa.int64()), count),
+                    **{name: rows[name] for name in ("portfolio_id", "instrument_id", "scenario", "pnl")},
+                },
+                schema=schema,
+            )
+        )
+    return pa.concat_tables(parts)
+
+
+def scenarios_table(labels: Sequence[Labels]) -> pa.Table:
+    """Say what each scenario number stands for and which block made it."""
+    schema = contract("result.scenarios").schema
+    parts = []
+    for label in labels:
+        count = label.blocks.n_scenarios
+        dates = (
+            pa.nulls(count, pa.date32()) if label.dates is None else pa.array(label.dates).cast(pa.date32())
+        )
+        parts.append(
+            pa.table(
+                {
+                    "method": pa.repeat(label.method, count),
+                    "horizon_days": pa.repeat(pa.scalar(label.horizon_days, pa.int64()), count),
+                    "scenario": np.arange(count, dtype=np.int64),
+                    "date": dates,
+                    "block": label.blocks.of_scenarios(),
+                },
+                schema=schema,
+            )
+        )
+    return pa.concat_tables(parts)
+
+
+def measures_table(
+    results: Sequence[Pnl],
+    nodes: Sequence[str],
+    *,
+    var_level: float,
+    es_level: float,
+    interval_level: float,
+    currency: str,
+) -> pa.Table:
+    """Measure VaR and ES of every node under every set, each with its interval."""
+    rows: list[dict[str, Any]] = []
+    for pnl in results:
+        for node in nodes:
+            for name, level, found in (
+                ("VaR", var_level, pnl.var(var_level, node, confidence=interval_level)),
+                ("ES", es_level, pnl.es(es_level, node, confidence=interval_level)),
+            ):
+                rows.append(
+                    {
+                        "portfolio_id": node,
+                        "measure": name,
+                        "level": level,
+                        "horizon_days": pnl.labels.horizon_days,
+                        "method": found.method,
+                        "value": found.value,
+                        "ci_low": found.ci_low,
+                        "ci_high": found.ci_high,
+                        "ci_note": f"{pnl.labels.note}; interval {found.note}",
+                        "n_paths": found.n_paths,
+                        "currency": currency,
+                    }
+                )
+    return pa.Table.from_pylist(rows, schema=contract("result.measures").schema)
+
+
+def contributions_table(pnl: Pnl, book: Book, nodes: Sequence[str], *, level: float) -> pa.Table:
+    """Split the ES of every node that has nodes below it, by those nodes and by instrument."""
+    schema = contract("result.contributions").schema
+    parts = [schema.empty_table()]
+    for node in nodes:
+        if not book.children(node):
+            continue
+        for dimension, by in (("portfolio", "portfolio_id"), ("instrument", "instrument_id")):
+            split = pnl.contributions("ES", level, by, node)  # type: ignore[arg-type]  # a literal, in a loop
+            count = split.num_rows
+            parts.append(
+                pa.table(
+                    {
+                        "portfolio_id": pa.repeat(node, count),
+                        "dimension": pa.repeat(dimension, count),
+                        "member_id": split["member_id"],
+                        "measure": pa.repeat("ES", count),
+                        "level": pa.repeat(level, count),
+                        "horizon_days": pa.repeat(pa.scalar(pnl.labels.horizon_days, pa.int64()), count),
+                        "method": pa.repeat(pnl.labels.method, count),
+                        "value": split["value"],
+                        "std_error": split["std_error"],
+                    },
+                    schema=schema,
+                )
+            )
+    return pa.concat_tables(parts)
+
+
+def stress_table(pnl: Pnl, stress: Stress, proxied_share: Sequence[float], nodes: Sequence[str]) -> pa.Table:
+    """Gain of every node under every named stress."""
+    rows: list[dict[str, Any]] = []
+    for node in nodes:
+        gains = pnl.node(node)
+        for index, scenario in enumerate(stress.scenarios):
+            window: tuple[dt.date | None, dt.date | None] = scenario.window or (None, None)
+            rows.append(
+                {
+                    "portfolio_id": node,
+                    "scenario": scenario.name,
+                    "pnl": float(gains[index]),
+                    "proxied_share": proxied_share[index],
+                    "window_from": window[0],
+                    "window_to": window[1],
+                }
+            )
+    return pa.Table.from_pylist(rows, schema=contract("result.stress").schema)

@@ -1,0 +1,61 @@
+"""Kill the driver in every stage, then retry: the same bits, nothing lost, nothing computed twice."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+
+import pytest
+from deltalake import DeltaTable
+
+from acceleray.domain.tables import CONTRACTS
+from acceleray.pipeline.plan import STAGES
+from tests.nights import COMMAND, acceleray, content_hashes, run_directory, wait_for_start, wait_for_write
+
+pytestmark = pytest.mark.night
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        pytest.param(wait_for_write, id="while it writes its first table"),
+        pytest.param(
+            wait_for_start,
+            id="as it begins",
+            marks=pytest.mark.skipif(
+                os.environ.get("ACCELERAY_FAULT") != "full", reason="part of the full fault suite: make fault"
+            ),
+        ),
+    ],
+)
+def test_kill_in_every_stage_then_retry(small_night, tmp_path, wait):
+    undisturbed, _ = small_night
+    project = tmp_path / "project"
+    shutil.copytree(undisturbed, project, ignore=shutil.ignore_patterns("lake", "runs"))
+    for stage in STAGES:
+        command = "run" if stage == STAGES[0] else "retry"
+        process = subprocess.Popen(
+            [*COMMAND, command, "-C", str(project)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        wait(project, stage, process)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    done = acceleray("retry", "-C", str(project), "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["computed"] == ["report"]
+
+    compared = [name for name in CONTRACTS if not name.startswith("check.published")]
+    found, expected = content_hashes(project), content_hashes(undisturbed)
+    assert {name: found[name] for name in compared} == {name: expected[name] for name in compared}
+
+    events = run_directory(project) / "events"
+    attempts = {stage: len(list(events.glob(f"{stage}.*.json"))) for stage in STAGES}
+    assert attempts == dict.fromkeys(STAGES, 2), "each stage ran once to its death and once to its end"
+    for name in CONTRACTS:
+        table = DeltaTable(str(project / "lake" / name.replace(".", "/")))
+        commits = [entry for entry in table.history() if entry.get("run_id") == run_directory(project).name]
+        assert len(commits) == 1, f"{name} was committed {len(commits)} times"

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from acceleray.errors import NumericalError
+from acceleray.numerics.contributions import (
+    expected_shortfall_contributions,
+    value_at_risk_contributions,
+)
+from acceleray.numerics.tail import (
+    expected_shortfall,
+    expected_shortfall_std_error,
+    value_at_risk,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(hnp.arrays(np.float64, (3, 30), elements=st.floats(-1e6, 1e6, width=32)), st.floats(0.05, 0.99))
+def test_parts_add_up_to_the_shortfall(members, level) -> None:
+    total = members.sum(axis=0)
+    values, std_errors = expected_shortfall_contributions(members, total, level=level)
+    # Rounding of some dozens of additions, relative to the largest loss.
+    slack = 1e-12 * (1.0 + np.abs(members).max())
+    assert abs(values.sum() - expected_shortfall(total, level=level)) <= slack
+    assert (std_errors >= 0.0).all()
+    # Each part is an average of its own losses.
+    assert (values <= members.max(axis=1) + slack).all()
+
+
+def test_the_order_of_tied_paths_does_not_matter() -> None:
+    generator = np.random.default_rng(1)
+    members = generator.integers(-3, 4, size=(4, 200)).astype(float)
+    order = generator.permutation(200)
+    total = members.sum(axis=0)
+    for contributions in (expected_shortfall_contributions, value_at_risk_contributions):
+        first = contributions(members, total, level=0.9)
+        again = contributions(members[:, order], total[order], level=0.9)
+        for one, other in zip(first, again, strict=True):
+            # The same terms added in another order.
+            assert other == pytest.approx(one, abs=1e-12)
+
+
+def test_one_member_is_the_whole() -> None:
+    losses = np.random.default_rng(2).standard_normal(5000)
+    values, std_errors = expected_shortfall_contributions(losses[None], losses, level=0.975)
+    # Rounding of a sum over the tail.
+    assert values[0] == pytest.approx(float(expected_shortfall(losses, level=0.975)), rel=1e-13)
+    # Excess over the smoothed quantile here, over the order statistic there.
+    assert std_errors[0] == pytest.approx(expected_shortfall_std_error(losses, level=0.975), rel=0.02)
+    scaled, _, residual = value_at_risk_contributions(losses[None], losses, level=0.975)
+    assert scaled[0] == pytest.approx(float(value_at_risk(losses, level=0.975)), rel=1e-13)
+    assert abs(residual) < 0.05
+
+
+def test_standard_errors_are_the_spread_over_repeated_samples() -> None:
+    generator = np.random.default_rng(3)
+    n, trials, level = 2000, 300, 0.95
+    found = {"es": [], "var": []}
+    claimed = {"es": [], "var": []}
+    for _ in range(trials):
+        common = generator.standard_normal(n)
+        members = np.stack(
+            [common, 0.5 * common + generator.standard_normal(n), generator.standard_normal(n)]
+        )
+        total = members.sum(axis=0)
+        values, std_errors = expected_shortfall_contributions(members, total, level=level)
+        found["es"].append(values)
+        claimed["es"].append(std_errors)
+        values, std_errors, residual = value_at_risk_contributions(members, total, level=level)
+        found["var"].append(values * (values.sum() - residual) / values.sum())
+        claimed["var"].append(std_errors)
+    for measure in ("es", "var"):
+        spread = np.std(found[measure], axis=0, ddof=1)
+        # A standard deviation from 300 trials is known to 4%; three of those, and 5% for the large-sample
+        # formula.
+        assert np.sqrt(np.mean(np.square(claimed[measure]), axis=0)) == pytest.approx(spread, rel=0.17)
+
+
+def test_value_at_risk_parts_add_up_and_the_residual_says_by_how_much_they_did_not() -> None:
+    generator = np.random.default_rng(4)
+    members = generator.standard_normal((3, 1000))
+    total = members.sum(axis=0)
+    values, _, residual = value_at_risk_contributions(members, total, level=0.99)
+    quantile = float(value_at_risk(total, level=0.99))
+    # Rounding of one scaling.
+    assert values.sum() == pytest.approx(quantile, rel=1e-13)
+    assert 0.0 < abs(residual) < 0.1 * quantile
+
+
+def test_nothing_at_risk_contributes_nothing() -> None:
+    values, std_errors, residual = value_at_risk_contributions(np.zeros((2, 50)), np.zeros(50), level=0.9)
+    assert np.array_equal(values, [0.0, 0.0])
+    assert np.array_equal(std_errors, [0.0, 0.0])
+    assert residual == 0.0
+
+
+def test_a_split_against_the_sign_is_refused() -> None:
+    # The order statistic is +1 and nearly all its neighbours lie far below.
+    losses = np.array([-100.0] * 94 + [1.0] * 6)
+    with pytest.raises(NumericalError, match="cannot be scaled"):
+        value_at_risk_contributions(losses[None], losses, level=0.95)
+
+
+def test_members_must_be_the_total() -> None:
+    members = np.ones((2, 10))
+    with pytest.raises(ValueError, match=r"add up to 2\.0 on path 3, the total is 2\.5"):
+        expected_shortfall_contributions(members, np.where(np.arange(10) == 3, 2.5, 2.0), level=0.9)
+    with pytest.raises(ValueError, match="had"):
+        expected_shortfall_contributions(members, np.ones(9), level=0.9)
+    with pytest.raises(NumericalError):
+        expected_shortfall_contributions(members * np.nan, np.ones(10), level=0.9)

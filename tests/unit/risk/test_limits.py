@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import datetime as dt
+
+import pyarrow as pa
+import pytest
+
+from acceleray.config.models import Limit, SimulateSettings
+from acceleray.domain.tables import contract
+from acceleray.errors import InputDataError
+from acceleray.risk.limits import evaluate_limits
+
+AS_OF = dt.date(2018, 12, 28)
+SETTINGS = SimulateSettings(headline_method="historical")
+
+
+def table(name: str, rows: list[dict]) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=contract(name).schema)
+
+
+def measure(portfolio_id, value, *, kind="VaR", level=0.99, days=1, method="historical", **more) -> dict:
+    return {
+        "portfolio_id": portfolio_id,
+        "measure": kind,
+        "level": level,
+        "horizon_days": days,
+        "method": method,
+        "value": value,
+        **more,
+    }
+
+
+def position(portfolio_id, status="ok", instrument_id="x") -> dict:
+    return {"portfolio_id": portfolio_id, "instrument_id": instrument_id, "status": status}
+
+
+MEASURES = [
+    measure("Fund", 150.0, ci_low=140.0, ci_high=160.0),
+    measure("Fund", 900.0, method="monte_carlo_t"),
+    measure("Fund", 120.0, kind="ES", level=0.975, days=10, ci_low=90.0),
+    measure("Equity", 50.0),
+    measure("Equity/US", 30.0),
+    measure("Equity/EU", 20.0),
+    measure("EquityX", 20.0),
+    measure("Rates", None, ci_note="no position could be priced"),
+]
+STRESS = [
+    {"portfolio_id": "Fund", "scenario": "crash", "pnl": -80.0},
+    {"portfolio_id": "Equity", "scenario": "crash", "pnl": 15.0},
+]
+VALUES = [
+    position("Equity/US"),
+    position("Equity/EU", "failed"),
+    position("EquityX"),
+    position("Rates"),
+]
+
+
+def outcome(limit: Limit, values=VALUES) -> dict:
+    found = evaluate_limits(
+        [limit],
+        measures=table("result.measures", MEASURES),
+        stress=table("result.stress", STRESS),
+        values=table("result.values", values),
+        scenarios=["crash", "flood"],
+        settings=SETTINGS,
+        as_of=AS_OF,
+        source="limits.yaml",
+    )
+    assert found.schema == contract("check.limits").schema
+    return found.to_pylist()[0]
+
+
+def limit(portfolio_id="Fund", warning=100.0, limit=200.0, **more) -> Limit:
+    given = {"type": "VaR", "warning": warning, "limit": limit, **more}
+    return Limit(portfolio_id=portfolio_id, **given)
+
+
+WHOLE = [position("Equity/US"), position("Rates")]
+
+
+@pytest.mark.parametrize(
+    ("warning", "ceiling", "state"),
+    [
+        (100.0, 149.0, "breach"),
+        (100.0, 150.0, "warning"),
+        (149.0, 200.0, "warning"),
+        (150.0, 200.0, "inside"),
+    ],
+)
+def test_state_follows_the_value(warning: float, ceiling: float, state: str) -> None:
+    row = outcome(limit(warning=warning, limit=ceiling), values=WHOLE)
+    assert (row["state"], row["value"], row["level"], row["horizon_days"]) == (state, 150.0, 0.99, 1)
+    assert row["utilisation"] == 150.0 / ceiling
+    assert (row["ci_low"], row["ci_high"]) == (140.0, 160.0)
+
+
+def test_a_limit_within_the_interval_is_said_so() -> None:
+    assert outcome(limit(limit=155.0), values=WHOLE)["reason"] == "the limit lies within the interval"
+    assert outcome(limit(limit=170.0), values=WHOLE)["reason"] is None
+    # No upper bound: the limit may lie anywhere above the lower one.
+    row = outcome(limit(type="ES", horizon_days=10, limit=500.0), values=WHOLE)
+    assert (row["state"], row["level"]) == ("warning", 0.975)
+    assert row["reason"] == "the limit lies within the interval"
+
+
+def test_a_figure_that_leaves_positions_out_is_never_inside() -> None:
+    for portfolio_id in ("Fund", "Equity", "Equity/EU"):
+        row = outcome(limit(portfolio_id, warning=500.0, limit=1000.0))
+        assert row["state"] == "indicative"
+        assert row["reason"] == "1 positions are left out of the figure"
+    # A sibling, and a portfolio whose name only begins alike, are whole.
+    for portfolio_id in ("Equity/US", "EquityX"):
+        assert outcome(limit(portfolio_id, warning=500.0, limit=1000.0))["state"] == "inside"
+
+
+def test_a_breach_stays_a_breach_without_the_positions_left_out() -> None:
+    assert outcome(limit("Equity", warning=1.0, limit=2.0))["state"] == "breach"
+    assert outcome(limit("Equity", warning=1.0, limit=200.0))["state"] == "warning"
+
+
+def test_stress_loss_is_minus_pnl_and_never_negative() -> None:
+    row = outcome(limit(type="stress", scenario="crash", warning=50.0, limit=100.0), values=WHOLE)
+    assert (row["state"], row["value"], row["utilisation"]) == ("warning", 80.0, 0.8)
+    assert (row["level"], row["horizon_days"], row["scenario"]) == (0.0, 0, "crash")
+    gain = outcome(limit("Equity", type="stress", scenario="crash"), values=WHOLE)
+    assert (gain["state"], gain["value"], gain["utilisation"]) == ("inside", 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (limit(level=0.95), "VaR 0.95 over 1 days of Fund is not among the computed measures"),
+        (limit("Rates"), "no position could be priced"),
+        (limit(type="stress", scenario="flood"), "scenario 'flood' was not computed for Fund"),
+    ],
+)
+def test_what_was_not_computed_has_a_reason(given: Limit, reason: str) -> None:
+    row = outcome(given)
+    assert (row["state"], row["value"], row["utilisation"]) == ("not_computed", None, None)
+    assert row["reason"] == reason
+
+
+def test_hard_limits_and_waivers_are_told() -> None:
+    row = outcome(limit(warning=1.0, limit=2.0, hard=True, waived_until=AS_OF, owner="CIO"), values=WHOLE)
+    assert (row["state"], row["owner"]) == ("breach", "CIO")
+    assert row["reason"] == "hard limit; waived until 2018-12-28"
+    row = outcome(limit(waived_until=AS_OF - dt.timedelta(days=1), limit=1000.0), values=WHOLE)
+    assert row["reason"] == "waiver ended on 2018-12-27"
+
+
+@pytest.mark.parametrize(
+    ("given", "message", "hint"),
+    [
+        (limit("Equty"), "limits.yaml: a limit names an unknown portfolio: 'Equty'", "mean 'Equity'"),
+        (limit(type="stress", scenario="Crash"), "an unknown scenario: 'Crash'", "mean 'crash'"),
+        (limit("zzz"), "unknown portfolio", "Known: Equity"),
+    ],
+)
+def test_unknown_names_are_input_errors(given: Limit, message: str, hint: str) -> None:
+    with pytest.raises(InputDataError) as raised:
+        outcome(given)
+    assert message in raised.value.message
+    assert hint in raised.value.hint
+
+
+def test_two_limits_on_one_figure() -> None:
+    with pytest.raises(
+        InputDataError, match=r"more than one limit; the first is VaR 0\.99 over 1 days of Fund"
+    ):
+        evaluate_limits(
+            [limit(), limit(level=0.99, limit=300.0)],
+            measures=table("result.measures", MEASURES),
+            stress=table("result.stress", []),
+            values=table("result.values", []),
+            scenarios=[],
+            settings=SETTINGS,
+            as_of=AS_OF,
+            source="limits.yaml",
+        )
+
+
+def test_no_limits() -> None:
+    found = evaluate_limits(
+        [],
+        measures=table("result.measures", []),
+        stress=table("result.stress", []),
+        values=table("result.values", []),
+        scenarios=[],
+        settings=SETTINGS,
+        as_of=AS_OF,
+        source="limits.yaml",
+    )
+    assert found.num_rows == 0
