@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
+
+from tests import nights
 
 # Bits are compared between processes, so arrays are reduced by one thread everywhere.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+Night: TypeAlias = tuple[Path, subprocess.CompletedProcess[str]]
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -29,3 +36,22 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     )
     yield session
     engine.stop(session)
+
+
+@pytest.fixture(scope="session")
+def small_night(tmp_path_factory: pytest.TempPathFactory) -> Night:
+    """A whole night on the project that `acceleray init` writes: its directory, and how the command ended."""
+    project = nights.starter(tmp_path_factory.mktemp("small") / "fund")
+    return project, nights.acceleray("run", "-C", str(project), "--json")
+
+
+@pytest.fixture(scope="session")
+def sample_night(tmp_path_factory: pytest.TempPathFactory) -> Night:
+    """A whole night on the sample project, in a copy of it."""
+    project = tmp_path_factory.mktemp("sample") / "sp500"
+    shutil.copytree(
+        Path(__file__).parents[1] / "examples" / "sp500",
+        project,
+        ignore=shutil.ignore_patterns("lake", "runs", "__pycache__"),
+    )
+    return project, nights.acceleray("run", "-C", str(project))

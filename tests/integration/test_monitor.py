@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -302,6 +303,27 @@ def test_the_run_record_counts_what_was_found(done) -> None:
     assert done.record["limits"] == {"breach": 1, "not_computed": 1, "warning": 1}
     assert done.record["quality"] == {"aged": 2, "excluded": 1, "rejected": 1, "stale": 2}
     assert sum(done.record["drift"].values()) == len(FEATURES)
+
+
+def test_a_crash_between_two_tables_recomputes_only_what_is_missing(
+    spark, done, tmp_path, monkeypatch
+) -> None:
+    context = night(spark, tmp_path, "crash")
+
+    def crash(_: StageContext) -> pa.Table:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(monitor, "_backtest", crash)
+        with pytest.raises(RuntimeError, match="killed"):
+            monitor.run(context)
+    assert [context.tables.is_written(name) for name in monitor.WRITES] == [False, False, True, True]
+    lines: list[str] = []
+    monitor.run(replace(context, progress=lines.append))
+    assert lines == ["computing check.backtest", "computing check.drift"]
+    for name in monitor.WRITES:
+        key = contract(name).key
+        assert content_hash(context.tables.read(name), key) == content_hash(done.tables.read(name), key)
 
 
 def test_a_second_run_commits_nothing_and_another_night_gives_the_same_rows(spark, done, tmp_path) -> None:

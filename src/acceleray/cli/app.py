@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from acceleray.cli import console
@@ -36,6 +36,8 @@ Target = Annotated[
 ]
 RunId = Annotated[str | None, typer.Option("--run-id", help="The run; by default the one started last.")]
 
+# Typer does not export the base of what it raises for wrong arguments.
+_UsageMistake: Any = typer.BadParameter.__base__
 _HERE = Path()
 _NONE: list[str] = []
 
@@ -51,13 +53,10 @@ def run() -> None:
     except AccelerayError as error:
         console.show_error(error)
         code = error.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:
-        console.note(error.format_message())
-        code = 2
-    except click.ClickException as error:
+    except _UsageMistake as error:
         error.show(file=sys.stderr)
         code = 2
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         console.note("interrupted; `acceleray retry` finishes the night")
         code = 130
     except Exception as error:
@@ -80,7 +79,7 @@ def _root(
     version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
 ) -> None:
     if version:
-        from acceleray import __version__
+        from acceleray.version import __version__
 
         console.emit({}, as_json=False, text=__version__)
         raise typer.Exit
@@ -106,9 +105,9 @@ def check(project: Directory = _HERE, overrides: Overrides = _NONE, as_json: AsJ
     from acceleray.lake.check import check_inputs
 
     settings, scenarios, limits = _load(project, overrides)
-    findings = check_inputs(settings, project, scenarios=scenarios, limits=limits)
-    worst = max((finding.exit_code for finding in findings), key=_severity, default=0)
-    value = {"exit_code": worst, "findings": [finding.as_dict() for finding in findings]}
+    findings = check_inputs(settings, project.resolve(), scenarios, limits)
+    worst = max((finding.code for finding in findings), key=_severity, default=0)
+    value = {"exit_code": worst, "findings": [asdict(finding) for finding in findings]}
     console.emit(value, as_json=as_json, text=findings_as_text(findings))
     return worst
 

@@ -57,7 +57,7 @@ def _java() -> Finding:
     from acceleray.engines import java
 
     try:
-        home = java.find()
+        runtime = java.find_java()
     except AccelerayError as error:
         return Finding(
             subject="Java",
@@ -66,7 +66,7 @@ def _java() -> Finding:
             remedy=error.hint,
             exit_code=EngineUnavailableError.exit_code,
         )
-    return Finding(subject="Java", ok=True, detail=str(home))
+    return Finding(subject="Java", ok=True, detail=f"{runtime.version} from {runtime.origin}: {runtime.home}")
 
 
 def _packages() -> list[Finding]:

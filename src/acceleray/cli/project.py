@@ -10,6 +10,7 @@ from typing import Any
 from acceleray.config.load import settings_id
 from acceleray.config.models import Limit, Scenario, Settings
 from acceleray.domain.calendar import next_bell
+from acceleray.domain.inputs import Finding
 from acceleray.errors import UsageError
 from acceleray.pipeline.journal import Journal, latest_run, run_ids
 from acceleray.pipeline.night import lake_root
@@ -154,8 +155,8 @@ def _past_seconds(project: Path) -> dict[str, float | None]:
     return {}
 
 
-def findings_as_text(findings: Sequence[Any]) -> str:
-    """Lay out what `check` found."""
+def findings_as_text(findings: Sequence[Finding]) -> str:
+    """Lay out what `check` found: where and what, and below it what to do."""
     if not findings:
         return "settings and inputs are fine"
-    return "\n".join(finding.as_text() for finding in findings)
+    return "\n".join(f"{finding}\n  Hint: {finding.hint}" for finding in findings)

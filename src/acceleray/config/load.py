@@ -17,7 +17,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from acceleray.config.models import Limit, Scenario, Settings, canonical
 from acceleray.errors import InputDataError, UsageError
 
-__all__ = ["load_limits", "load_scenarios", "load_settings", "settings_id"]
+__all__ = ["load_limits", "load_scenarios", "load_settings", "read_scenarios", "settings_id"]
 
 _ENVIRONMENT_PREFIX = "ACCELERAY__"
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -72,6 +72,11 @@ def load_scenarios(project: Path, settings: Settings) -> tuple[Scenario, ...]:
     return scenarios
 
 
+def read_scenarios(path: Path) -> tuple[Scenario, ...]:
+    """Read a scenario list from a file of its own."""
+    return _read_list(path, path.name, Scenario)
+
+
 def load_limits(project: Path, settings: Settings) -> tuple[Limit, ...]:
     """Read the limits; an absent setting means no limits."""
     return _load_list(project, settings.limits, Limit)
@@ -116,6 +121,10 @@ def _load_list(project: Path, name: str | None, model: type[_Model]) -> tuple[_M
         raise UsageError(
             f"{name} does not exist", hint=f"Create it, or set `{path.stem}: null` in acceleray.yaml."
         )
+    return _read_list(path, name, model)
+
+
+def _read_list(path: Path, name: str, model: type[_Model]) -> tuple[_Model, ...]:
     try:
         return tuple(TypeAdapter(list[model]).validate_python(_read_yaml(path) or []))  # type: ignore[valid-type]
     except ValidationError as error:

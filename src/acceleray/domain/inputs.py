@@ -36,6 +36,9 @@ RATE_KINDS = ("zero_rate", "credit_spread", "dividend_yield")
 # Above this an amount in any currency is a slip of the decimal point; below it, control totals add exactly.
 _LARGEST = 1e15
 
+# Comparing a name with more than this many others takes seconds.
+_MANY_NAMES = 5000
+
 
 class Rule(StrEnum):
     """Why a row is rejected or a setting refused; each has one piece of advice."""
@@ -412,6 +415,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     # Sorted, so that of two equally close names the same one is offered whatever the order of the input.
     candidates = sorted(known)
+    if len(candidates) > _MANY_NAMES:
+        candidates = [candidate for candidate in candidates if candidate[:1] == name[:1]][:_MANY_NAMES]
     folded = {candidate.casefold(): candidate for candidate in candidates}
     close = get_close_matches(name.casefold(), list(folded), n=1, cutoff=0.6)
     return f"; did you mean {folded[close[0]]!r}?" if close else ""

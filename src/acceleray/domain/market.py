@@ -119,8 +119,11 @@ class Market:
             raise ValueError(f"levels must have shape {shape}, was {self.levels.shape}")
         if self.observed_on.shape != shape[1:] or self.age_days.shape != shape[1:]:
             raise ValueError("observed_on and age_days must have one entry per factor")
-        for array in (self.dates, self.levels, self.observed_on, self.age_days):
-            array.setflags(write=False)
+        for name in ("dates", "levels", "observed_on", "age_days"):
+            # A view, so that the caller's own array stays writable.
+            view = getattr(self, name).view()
+            view.setflags(write=False)
+            object.__setattr__(self, name, view)
 
     @classmethod
     def from_tables(cls, levels: pa.Table, factors: pa.Table, as_of: dt.date) -> Market:

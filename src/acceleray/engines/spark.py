@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-import acceleray
 from acceleray.config.models import TargetSettings
 from acceleray.domain.tables import contract
 from acceleray.engines.java import find_java
@@ -30,8 +29,18 @@ from acceleray.lake.night import NightTables
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import StructType
 
-__all__ = ["LOG_NAME", "read_table", "spark_type", "start", "stop", "translated", "write_table"]
+__all__ = [
+    "LOG_NAME",
+    "read_table",
+    "spark_schema",
+    "spark_type",
+    "start",
+    "stop",
+    "translated",
+    "write_table",
+]
 
 LOG_NAME = "spark.log"
 _STOP_SECONDS = 20
@@ -104,9 +113,7 @@ def stop(spark: SparkSession) -> None:
 
 def read_table(spark: SparkSession, tables: NightTables, name: str) -> DataFrame:
     """Read a table at the version this night uses; of a ledger, this run's rows, without ``run_id``."""
-    from pyspark.sql.types import StructField, StructType
-
-    schema = StructType([StructField(f.name, spark_type(f.type)) for f in contract(name).schema])
+    schema = spark_schema(contract(name).schema)
     files = tables.files(name)
     if not files:
         return spark.createDataFrame([], schema)
@@ -145,12 +152,23 @@ def write_table(df: DataFrame, tables: NightTables, name: str) -> Commit:
     return tables.commit(name, sorted(folder.glob("part-*.parquet")))
 
 
+def spark_schema(schema: pa.Schema) -> StructType:
+    """Spark's schema for an Arrow schema of the table contracts; every column may be null."""
+    from pyspark.sql.types import StructField, StructType
+
+    return StructType([StructField(field.name, spark_type(field.type)) for field in schema])
+
+
 def spark_type(kind: pa.DataType) -> Any:
     """Spark's type for an Arrow type of the table contracts."""
     from pyspark.sql import types as T  # noqa: N812 (the name every Spark reader knows)
 
     if pa.types.is_map(kind):
         return T.MapType(spark_type(kind.key_type), spark_type(kind.item_type))
+    if pa.types.is_list(kind):
+        return T.ArrayType(spark_type(kind.value_type))
+    if pa.types.is_struct(kind):
+        return T.StructType([T.StructField(field.name, spark_type(field.type)) for field in kind])
     return {
         pa.string(): T.StringType(),
         pa.float64(): T.DoubleType(),
@@ -213,7 +231,7 @@ def _settings(target: TargetSettings, app_name: str, log_directory: Path, *, loc
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
             # Workers find acceleray where the driver has it, also when it is run from a source tree.
-            "spark.executorEnv.PYTHONPATH": str(Path(acceleray.__file__).absolute().parent.parent),
+            "spark.executorEnv.PYTHONPATH": str(Path(__file__).absolute().parents[2]),
         }
     return settings
 

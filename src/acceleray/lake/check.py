@@ -20,10 +20,10 @@ from acceleray.lake.content import sort_by_key
 from acceleray.lake.fitness import check_dates, check_limits, check_scenarios, settings_rows
 from acceleray.lake.inputs import FILE, LINE, InputSource, open_source
 from acceleray.lake.references import (
-    Reference,
     examine_keys,
     examine_references,
     factor_references,
+    free_factors,
     instrument_references,
     market_references,
     position_references,
@@ -117,7 +117,7 @@ def load_inputs(
         )
 
     # Factors first: they say what a market value may be and what an instrument may name.
-    examined = examine_fixed(examine("factors"), fixed_factors)
+    examined = examine_references(examine("factors"), free_factors(fixed_factors))
     names = pa.concat_tables([_accepted(examined, "factors"), fixed_factors])
     judged["factors"] = examine_references(examined, factor_references(names, ()))
     factors = pa.concat_tables([_accepted(judged["factors"], "factors"), fixed_factors])
@@ -241,18 +241,6 @@ def findings_of(rejected: pa.Table) -> list[Finding]:
                 )
             )
     return findings
-
-
-def examine_fixed(factors: pa.Table, fixed: pa.Table) -> pa.Table:
-    """Reject factors of the file that the settings give as numbers too."""
-    ids = frozenset(factors["factor_id"].to_pylist()) - {None} - set(fixed["factor_id"].to_pylist())
-    free = Reference(
-        column="factor_id",
-        known=ids,
-        expected="free: curves or dividend_yields of the settings give it",
-        rule=Rule.DUPLICATE,
-    )
-    return examine_references(factors, [free])
 
 
 def ended_instruments(instruments: pa.Table, as_of: dt.date) -> dict[str, dt.date]:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import yaml
 
 from acceleray.config.models import Limit, Scenario, Selector, Settings
+from acceleray.domain.book import ROOT
 from acceleray.domain.inputs import Finding, Rule, did_you_mean
 from acceleray.domain.tables import contract
 
@@ -192,7 +193,7 @@ def check_limits(
     project: Path,
 ) -> list[Finding]:
     """Find limits on a portfolio that no position is in, or on a scenario that does not exist."""
-    nodes = {
+    nodes = {ROOT} | {
         "/".join(parts[: i + 1]) for parts in (p.split("/") for p in portfolios) for i in range(len(parts))
     }
     names = {scenario.name for scenario in scenarios}

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from acceleray.errors import AccelerayError, InputDataError, MissingDataError, SchemaError
 
-__all__ = ["PREFIX", "call_function"]
+__all__ = ["PREFIX", "call_function", "to_arrow"]
 
 PREFIX = "python:"
 
@@ -50,10 +50,11 @@ def call_function(source: str, project: Path) -> pa.Table:
                 f"{source}: the function raised {type(error).__name__}: {error}",
                 hint=f"Try it alone: python -c 'import {module}; {module}.{function}()'",
             ) from error
-    return _to_arrow(source, returned)
+    return to_arrow(source, returned)
 
 
-def _to_arrow(source: str, returned: Any) -> pa.Table:
+def to_arrow(source: str, returned: Any) -> pa.Table:
+    """Turn an Arrow, pandas or Polars table into an Arrow table; `source` names it in the error."""
     if isinstance(returned, pa.Table):
         return returned
     if isinstance(returned, pa.RecordBatch):

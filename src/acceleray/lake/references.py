@@ -19,12 +19,15 @@ __all__ = [
     "examine_keys",
     "examine_references",
     "factor_references",
+    "free_factors",
     "instrument_references",
     "key_column",
     "market_references",
     "position_references",
     "repeat_reason",
 ]
+
+_SUGGESTED = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +38,12 @@ class Reference:
     ----------
     column : str
         The column that names something.
-    known : collection of str
-        Names that exist and were accepted.
+    known : collection of str or None
+        Names that exist and were accepted; None if any name will do.
     expected : str
         What the name should be, to follow "is not".
+    taken : collection of str
+        Names that may not be used here because the settings have them.
     rejected : collection of str
         Names that exist but whose own row was rejected.
     ended : mapping of str to datetime.date
@@ -48,21 +53,33 @@ class Reference:
     """
 
     column: str
-    known: frozenset[str]
+    known: frozenset[str] | None
     expected: str
+    taken: frozenset[str] = frozenset()
     rejected: frozenset[str] = frozenset()
     ended: Mapping[str, dt.date] = field(default_factory=dict)
     rule: Rule = Rule.UNKNOWN_REFERENCE
 
-    def judge(self, name: str) -> tuple[Rule, str] | None:
-        """Say what is wrong with a name, or None."""
+    def judge(self, names: Iterable[str]) -> dict[str, tuple[Rule, str]]:
+        """Say what is wrong with each name; good names are left out."""
+        wrong = sorted(name for name in set(names) if self._is_wrong(name))
+        # So many unknown names mean that the wrong file was delivered; suggestions would be slow and useless.
+        suggest = len(wrong) <= _SUGGESTED
+        return {name: self._verdict(name, suggest=suggest) for name in wrong}
+
+    def _is_wrong(self, name: str) -> bool:
+        if name in self.ended or name in self.taken:
+            return True
+        return self.known is not None and name not in self.known
+
+    def _verdict(self, name: str, *, suggest: bool) -> tuple[Rule, str]:
         if name in self.ended:
             return Rule.EXPIRED, f"ended on {self.ended[name]}, not after as_of"
-        if name in self.known:
-            return None
+        if name in self.taken:
+            return Rule.DUPLICATE, "is given by the settings too"
         if name in self.rejected:
             return self.rule, f"is not {self.expected}: its own row was rejected"
-        return self.rule, f"is not {self.expected}{did_you_mean(name, self.known)}"
+        return self.rule, f"is not {self.expected}{did_you_mean(name, self.known or ()) if suggest else ''}"
 
 
 def key_column(contract: InputContract) -> str:
@@ -120,8 +137,7 @@ def examine_references(examined: pa.Table, references: Iterable[Reference]) -> p
     judged = ~to_mask(column_array(examined, LATER, count))
     for reference in references:
         column = column_array(examined, reference.column, count)
-        verdicts = {name: reference.judge(name) for name in pc.unique(column).to_pylist() if name is not None}
-        wrong = {name: verdict for name, verdict in verdicts.items() if verdict is not None}
+        wrong = reference.judge(name for name in pc.unique(column).to_pylist() if name is not None)
         if not wrong:
             continue
         found = pc.index_in(column, value_set=pa.array(list(wrong), pa.string()))
@@ -130,6 +146,12 @@ def examine_references(examined: pa.Table, references: Iterable[Reference]) -> p
             reason = reasons.take(found)
             problems.add(judged & to_mask(pc.is_valid(reason)), rule, reference.column, column, reason)
     return _with_problems(examined, problems)
+
+
+def free_factors(fixed: pa.Table) -> list[Reference]:
+    """Say that a factor of the file may not be one that the settings give as a number."""
+    taken = frozenset(fixed.column("factor_id").to_pylist())
+    return [Reference(column="factor_id", known=None, taken=taken, expected="free")]
 
 
 def factor_references(factors: pa.Table, rejected: Iterable[str]) -> list[Reference]:

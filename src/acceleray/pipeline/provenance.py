@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import acceleray
+from acceleray.version import __version__
 
 __all__ = ["code_version", "machine", "packages_sha256"]
 
@@ -19,12 +19,12 @@ __all__ = ["code_version", "machine", "packages_sha256"]
 @cache
 def code_version() -> str:
     """Version of the package and the first digits of a hash over its source files."""
-    root = Path(acceleray.__file__).parent
+    root = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*")):
         if path.suffix in {".py", ".j2", ".css", ".js"}:
             digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    return f"{acceleray.__version__}+{digest.hexdigest()[:12]}"
+    return f"{__version__}+{digest.hexdigest()[:12]}"
 
 
 @cache

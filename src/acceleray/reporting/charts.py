@@ -10,6 +10,7 @@ import datetime as dt
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from acceleray.reporting import format as fmt
 
@@ -100,7 +101,7 @@ def waterfall(parts: Sequence[float], total: float) -> list[Step]:
     least, most = min(0.0, total, *edges), max(0.0, total, *edges)
     zero = span(0, 0, least, most).x
     steps = []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         bar = span(min(start, end), max(start, end), least, most)
         kind = "risk" if end >= start else "gain"
         steps.append(Step(zero, bar.x, bar.width, kind, span(end, end, least, most).x))
@@ -131,7 +132,7 @@ def tick_texts(values: Sequence[float], *, signed: bool = False) -> list[str]:
     """Write axis labels with just the decimals their step needs; the last one carries the unit."""
     scale = fmt.scale_for(values)
     shown = [value / scale.divisor for value in values]
-    step = min((abs(b - a) for a, b in zip(shown, shown[1:], strict=False)), default=1.0)
+    step = min((abs(b - a) for a, b in pairwise(shown)), default=1.0)
     decimals = max(0, -math.floor(math.log10(step) + 1e-9)) if step else 0
     if round(step * 10**decimals, 6) % 1:
         decimals += 1
@@ -161,14 +162,19 @@ class Histogram:
 
 
 def histogram(
-    bins: Sequence[tuple[float, float, int, int]], points: Sequence[float], *, n_paths: int
+    bins: Sequence[tuple[float, float, int, int]],
+    points: Sequence[float],
+    *,
+    n_paths: int,
+    reach: Sequence[float | None] = (),
 ) -> Histogram:
-    """Draw bars ``(low, high, count, tail_count)``.
+    """Draw bars ``(low, high, count, tail_count)`` on an axis that also reaches the values in `reach`.
 
     A tail of few paths is drawn as single points, a tail of many five times taller, so that either can be
     seen.
     """
-    least, most = bins[0][0], bins[-1][1]
+    least = min(bins[0][0], *(x for x in reach if x is not None), bins[0][0])
+    most = max(bins[-1][1], *(x for x in reach if x is not None), bins[-1][1])
     tallest = max(count for *_, count, _ in bins)
     magnified = 5 if n_paths > 2000 else 1
 
@@ -264,7 +270,11 @@ def backtest_chart(
             for value, text in zip(values, tick_texts(values, signed=True), strict=True)
         ],
         months=months,
-        labels=_labels([(i, x(i), y(pnl[i]), pnl[i]) for i in exceptions]),
+        labels=_labels(
+            [(i, x(i), y(pnl[i]), pnl[i]) for i in exceptions],
+            # The line's own labels stand below its ends.
+            taken=[(-4.0, y(-var[0]) + 5), (93.0, y(-var[-1]) + 5)],
+        ),
         last_x=percent(x(number - 1)),
         last_y=percent(y(pnl[-1])),
         first_var_y=percent(y(-var[0])),
@@ -272,13 +282,14 @@ def backtest_chart(
     )
 
 
-def _labels(marks: Sequence[tuple[int, float, float, float]]) -> list[ExceptionLabel]:
-    """Place labels worst first, each beside its dot where no other label is; those without room are not drawn.
+def _labels(
+    marks: Sequence[tuple[int, float, float, float]], taken: list[tuple[float, float]]
+) -> list[ExceptionLabel]:
+    """Place labels worst first, each beside its dot where no other label is; others are not drawn.
 
     Every exception is also listed below the chart, so a label left out loses nothing.
     """
     width, height = 12.0, 8.0
-    taken: list[tuple[float, float]] = []
     placed: dict[int, tuple[str, str, float]] = {}
     for index, x, y, _ in sorted(marks, key=lambda mark: mark[3]):
         sides = (("end", "-.5em"),) if x > 86 else (("start", ".5em"), ("end", "-.5em"))

@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from acceleray.config.models import Settings
+from acceleray.domain.book import ROOT
 from acceleray.errors import MissingDataError
 from acceleray.reporting import facts as f
 
 __all__ = [
     "METHODS",
-    "ROOT",
     "backtest",
     "distribution",
     "drivers",
@@ -34,8 +34,7 @@ __all__ = [
     "top_nodes",
 ]
 
-# The node that holds the whole book, and the order in which methods are listed.
-ROOT = "Fund"
+# The order in which methods are listed.
 METHODS = ("historical", "filtered_historical", "monte_carlo_gaussian", "monte_carlo_t")
 
 _ADDING, _REDUCING = 5, 4
@@ -121,7 +120,7 @@ def headline_measures(tables: Tables, settings: Settings) -> list[f.Headline]:
 
 def limits(table: pa.Table) -> tuple[f.LimitFact, ...]:
     """Every limit: breaches, then warnings, then the rest by utilisation."""
-    order = {"breach": 0, "waived": 0, "warning": 1, "n/a": 2}
+    order = {"breach": 0, "warning": 1, "not_computed": 2}
     found = [
         f.LimitFact(
             portfolio_id=row["portfolio_id"],
@@ -249,7 +248,7 @@ def distribution(tables: Tables, settings: Settings) -> f.Distribution | None:
         [("portfolio_id", "ascending"), ("instrument_id", "ascending"), ("scenario", "ascending")]
     )
     scenarios, index = np.unique(pnl["scenario"].to_numpy(), return_inverse=True)
-    losses = -np.bincount(index, weights=pnl["pnl"].to_numpy(), minlength=len(scenarios))
+    losses = -np.bincount(index, weights=pnl["pnl"].to_numpy()).astype(np.float64)
     dates = {
         row["scenario"]: row["date"]
         for row in rows(tables["result.scenarios"], method=method, horizon_days=days)
@@ -344,7 +343,7 @@ def stress(tables: Tables) -> f.Stress | None:
 
 
 def backtest(tables: Tables, settings: Settings) -> f.Backtest | None:
-    """The headline method's forecasts day by day, and the tests of every method and level."""
+    """Take the headline method's forecasts day by day, and the tests of every method and level."""
     simulate = settings.simulate
     tests = [
         f.BacktestTest(

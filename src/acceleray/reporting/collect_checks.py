@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from acceleray.config.models import Settings
 from acceleray.errors import LineageError
@@ -31,6 +32,7 @@ RUN_KEYS = (
     "base_currency",
     "target",
     "started_at",
+    "published_at",
     "bell_at",
     "bell_zone",
     "deadline_at",
@@ -50,19 +52,17 @@ RUN_KEYS = (
 )
 
 
-def build_facts(tables: Tables, settings: Settings, night: dict[str, Any], *, published_at: str) -> f.Facts:
+def build_facts(tables: Tables, settings: Settings, night: dict[str, Any]) -> f.Facts:
     """Put together everything the page states.
 
     Parameters
     ----------
     tables : mapping of str to pyarrow.Table
-        The tables the report stage reads; ``result.pnl`` just for the headline method at the shortest horizon.
+        The tables the report stage reads; of ``result.pnl`` the headline method at the shortest horizon.
     settings : Settings
         The night's settings.
     night : dict
         Facts of the run as the pipeline prepared them (`RUN_KEYS`).
-    published_at : str
-        ISO instant with zone.
 
     Raises
     ------
@@ -100,12 +100,12 @@ def build_facts(tables: Tables, settings: Settings, night: dict[str, Any], *, pu
         credit=credit,
         early_warning=early,
         data=data,
-        run={**{key: night[key] for key in RUN_KEYS}, **_clock(night, published_at)},
+        run={**{key: night[key] for key in RUN_KEYS}, **_clock(night)},
     )
 
 
-def _clock(night: dict[str, Any], published_at: str) -> dict[str, Any]:
-    published = dt.datetime.fromisoformat(published_at)
+def _clock(night: dict[str, Any]) -> dict[str, Any]:
+    published = dt.datetime.fromisoformat(night["published_at"])
 
     def until(instant: str) -> float:
         return (dt.datetime.fromisoformat(instant) - published).total_seconds()
@@ -113,7 +113,6 @@ def _clock(night: dict[str, Any], published_at: str) -> dict[str, Any]:
     early = until(night["deadline_at"])
     sla = "historical night" if night["historical_night"] else "met" if early >= 0 else "missed"
     return {
-        "published_at": published_at,
         "seconds": -until(night["started_at"]),
         "seconds_to_deadline": early,
         "seconds_to_bell": until(night["bell_at"]),
@@ -256,7 +255,7 @@ def _early_warning(tables: Tables, settings: Settings) -> f.EarlyWarning | None:
     )
     model_id = next((row["model_id"] for row in rows(tables["result.scores"]) if row["model_id"]), None)
     return f.EarlyWarning(
-        scored=len(names),
+        scored=sum(name.score is not None for name in names),
         flagged=len(flagged),
         distinct=len({name.instrument_id for name in flagged}),
         counts=tuple(f.Part(label=bucket, value=counts[bucket]) for bucket in (*FLAGGED, *rest)),
@@ -339,8 +338,8 @@ def _aged(tables: Tables) -> tuple[f.AgedSeries, ...]:
     """Last level of each factor, where it was observed before the last session."""
     levels = tables["market.levels"].sort_by([("factor_id", "ascending"), ("date", "ascending")])
     ids = levels["factor_id"].to_numpy(zero_copy_only=False)
-    ends = np.flatnonzero(np.append(ids[1:] != ids[:-1], True)) if len(ids) else []
-    last = {row["factor_id"]: row for row in rows(levels.take(ends))} if len(ids) else {}
+    is_last = np.append(ids[1:] != ids[:-1], np.ones(min(1, len(ids)), dtype=bool))
+    last = {row["factor_id"]: row for row in rows(levels.filter(pa.array(is_last)))}
     allowed = {
         row["factor_id"]: row["max_age_days"] for row in rows(tables["raw.factors"]) if not row["fixed"]
     }

@@ -7,7 +7,7 @@ that fetched its value and cannot name another one.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,9 @@ __all__ = [
     "joined",
     "measure_title",
     "money",
+    "stress_scale",
     "title",
+    "unit_name",
 ]
 
 METHOD_NAMES = {
@@ -125,9 +127,16 @@ def measure_title(measure: str, level: float | None, days: int | None) -> str:
     return name if days is None else f"{name}, {fmt.plural(days, 'day')}"
 
 
+def stress_scale(values: Iterable[float | None]) -> fmt.Scale:
+    """Choose the unit of stressed P&L: one decimal from ten million on, as no one acts on less."""
+    known = [value for value in values if value is not None]
+    scale = fmt.scale_for(known)
+    return scale.rounded(1) if max(map(abs, known), default=0.0) >= 1e7 else scale
+
+
 def title(identifier: str) -> str:
     """Write a name from the settings for people: ``rates_up_100`` becomes ``Rates up 100``."""
-    text = identifier.replace("_", " ").strip()
+    text = identifier.replace("_", " ").replace(" %", f"{fmt.NARROW}%").strip()
     return text[:1].upper() + text[1:]
 
 
@@ -139,3 +148,9 @@ def joined(parts: list[Rich], separator: str = ", ") -> Rich:
             result.append(separator)
         result.extend(part)
     return tuple(result)
+
+
+def unit_name(scale: fmt.Scale, currency: str) -> str:
+    """Write ``million USD``."""
+    word = {"bn": "billion ", "m": "million ", "k": "thousand ", "": ""}[scale.suffix]
+    return f"{word}{currency}"

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 __all__ = [
     "MINUS",
+    "NARROW",
     "NOT_AVAILABLE",
     "Scale",
     "amount",
@@ -71,8 +72,8 @@ class Scale:
 
 _SCALES = (
     (1e9, Scale(1e9, "bn", 2)),
-    # 0.41m reads better beside 4.12m than 410.0k does.
-    (1e5, Scale(1e6, "m", 2)),
+    # 0.99m reads better beside 4.12m than 990.0k does.
+    (5e5, Scale(1e6, "m", 2)),
     (1e2, Scale(1e3, "k", 1)),
     (0.0, Scale(1.0, "", 0)),
 )
@@ -95,11 +96,11 @@ def fixed(value: float, decimals: int, *, signed: bool = False) -> str:
 
 
 def supported(scale: Scale, low: float | None, high: float | None) -> Scale:
-    """Drop decimals that an interval does not support: half-width above 0.1 of the unit leaves one."""
+    """Drop decimals that an interval does not support: one beyond ±0.1 unit, none beyond ±5."""
     if low is None or high is None:
         return scale
     half_width = abs(high - low) / 2 / scale.divisor
-    if half_width > 10.0:
+    if half_width > 5.0:
         return scale.rounded(0)
     return scale.rounded(1) if half_width > 0.1 else scale
 

@@ -23,7 +23,7 @@ def render_page(document: dict[str, Any]) -> str:
     str
         A complete HTML document.
     """
-    html: str = _environment().get_template("page.html").render(build_view(document))
+    html: str = _environment().get_template("page.html.j2").render(build_view(document))
     return html
 
 

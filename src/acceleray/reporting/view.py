@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from acceleray.reporting import charts, view_checks, view_market
+from acceleray.reporting import charts, view_books, view_checks, view_market, view_scenarios
 from acceleray.reporting import format as fmt
-from acceleray.reporting.figures import Cursor, Figure, Rich, figure, joined, money, title
+from acceleray.reporting.figures import Cursor, Figure, Rich, figure, joined, money, stress_scale, title
 from acceleray.reporting.view_market import limit_title
 
 __all__ = ["build_view"]
@@ -35,10 +35,10 @@ def build_view(document: dict[str, Any]) -> dict[str, Any]:
         "distribution": view_market.distribution(facts),
         "drivers": view_market.drivers(facts),
         "methods": view_market.methods(facts),
-        "stress": view_market.stress(facts),
-        "backtest": view_market.backtest(facts),
-        "credit": view_checks.credit(facts),
-        "early_warning": view_checks.early_warning(facts),
+        "stress": view_scenarios.stress(facts),
+        "backtest": view_scenarios.backtest(facts),
+        "credit": view_books.credit(facts),
+        "early_warning": view_books.early_warning(facts),
         "quality": view_checks.quality(facts),
         "audit": view_checks.audit(facts),
     }
@@ -156,27 +156,31 @@ def _risk(facts: Cursor) -> list[Rich]:
     if not stress.is_absent and len(stress["scenarios"]) and not stress["scenarios"][0]["pnl"].is_absent:
         worst = stress["scenarios"][0]
         sentences.append(
-            (f"Worst stress is {title(worst['scenario'].value)} at ", money(worst["pnl"], signed=True), ".")
+            (
+                f"Worst stress is {title(worst['scenario'].value)} at ",
+                money(worst["pnl"], stress_scale([worst["pnl"].value]), signed=True),
+                ".",
+            )
         )
     return sentences
 
 
 def _yesterday(facts: Cursor) -> list[Rich]:
-    """What the last day on record says about the VaR, and whether the backtest trusts it."""
+    """Say how the last day went against its VaR, and whether the backtest trusts the VaR."""
     backtest = facts["backtest"]
     if backtest.is_absent:
         return []
     sentences: list[Rich] = []
     if len(backtest["days"]):
         last = backtest["days"][len(backtest["days"]) - 1]
-        side = "a loss beyond its VaR of " if last["exception"].value else "inside its VaR of "
+        side = "beyond" if last["exception"].value else "inside"
         sentences.append(
             (
-                f"Today’s book would have made ",
-                money(last["pnl"], signed=True),
-                " on ",
+                "Today’s book on the last day, ",
                 figure(last["date"], fmt.short_day(last["date"].value)),
-                f", {side}",
+                ": ",
+                money(last["pnl"], signed=True),
+                f", {side} its VaR of ",
                 money(last["var"]),
                 ".",
             )
@@ -272,7 +276,7 @@ def _timeline(facts: Cursor) -> dict[str, Any]:
         "bell": figure(run["bell_at"], fmt.clock(run["bell_at"].value, zone)),
         "left": (figure(left, fmt.duration(abs(left.value))), " left" if left.value >= 0 else " late"),
         "label": (
-            f"Run from {started} to {published}, deadline "
-            f"{fmt.clock(run['deadline_at'].value, zone)}, opening bell {fmt.clock(run['bell_at'].value, zone)}"
+            f"Run from {started} to {published}, deadline {fmt.clock(run['deadline_at'].value, zone)}, "
+            f"opening bell {fmt.clock(run['bell_at'].value, zone)}"
         ),
     }

@@ -1,9 +1,10 @@
-"""The page's sections about credit, early warning, data and lineage: facts in, strings and positions out."""
+"""The page's sections about data and lineage: facts in, strings and positions of marks out."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from acceleray.domain.book import ROOT
 from acceleray.reporting import charts
 from acceleray.reporting import format as fmt
 from acceleray.reporting.figures import (
@@ -11,303 +12,17 @@ from acceleray.reporting.figures import (
     Cursor,
     Figure,
     Rich,
-    estimate_money,
     figure,
-    interval,
     joined,
+    measure_title,
     money,
     title,
 )
 
-__all__ = ["audit", "credit", "early_warning", "explain", "quality"]
+__all__ = ["audit", "explain", "quality"]
 
-_METRICS = {
-    "average_precision": "Average precision",
-    "brier": "Brier score",
-    "brier_score": "Brier score",
-    "log_loss": "Log loss",
-}
 # Kept short on the page; report.json and the tables hold every row.
-_MAX_REJECTED, _MAX_AGED, _MAX_EXCLUDED, _MAX_DRIFT, _MAX_NAMES = 8, 8, 8, 4, 10
-
-
-def credit(facts: Cursor) -> dict[str, Any] | None:
-    """Build the credit scenarios and segments."""
-    found = facts["credit"]
-    if found.is_absent:
-        return None
-    cases = list(found["scenarios"])
-    scale = fmt.scale_for(case["var"]["value"].value for case in cases)
-    most = 1.04 * max(
-        [
-            value
-            for case in cases
-            for value in (
-                case["var"]["ci_high"].value,
-                case["var"]["value"].value,
-                case["asrf"]["value"].value,
-                case["expected_loss"]["value"].value,
-            )
-            if value is not None
-        ],
-        default=1.0,
-    )
-    level = fmt.level(found["level"].value)
-    base = cases[0]
-    worst = max(cases, key=lambda case: case["var"]["value"].value or 0.0)
-    finding: list[str | Figure] = [f"VaR {level} is ", estimate_money(base["var"], scale)]
-    if worst["scenario"].value != base["scenario"].value:
-        finding += [
-            " in base, ",
-            estimate_money(worst["var"], scale),
-            f" in {_lower(worst['scenario'].value)}",
-        ]
-    book: list[str | Figure] = []
-    if not found["obligors"].is_absent:
-        book += [figure(found["obligors"], fmt.count(found["obligors"].value)), " obligors"]
-    if not found["ead"].is_absent:
-        book += [", exposure ", money(found["ead"])]
-    segments = list(found["segments"])
-    segment_scale = fmt.scale_for(x["var"]["value"].value for x in segments)
-    paths = base["n_paths"]
-    return {
-        "label": found["label"].value,
-        "finding": tuple(finding),
-        "book": tuple(book),
-        "level": level,
-        "rows": [_credit_case(case, scale, most) for case in cases],
-        "segments": [_segment(x, segment_scale) for x in segments],
-        "segment_unit": _unit(segment_scale, facts),
-        "unit": _unit(scale, facts),
-        "paths": () if paths.is_absent else (figure(paths, fmt.count(paths.value)), " paths, "),
-        "irb_reasons": sorted(
-            {
-                x["irb_capital"]["note"].value
-                for x in [*cases, *segments]
-                if x["irb_capital"]["value"].is_absent and x["irb_capital"]["note"].value
-            }
-        ),
-    }
-
-
-def _lower(name: str) -> str:
-    return title(name).lower()
-
-
-def _unit(scale: fmt.Scale, facts: Cursor) -> str:
-    word = {"bn": "Billion ", "m": "Million ", "k": "Thousand ", "": ""}[scale.suffix]
-    return f"{word}{facts['base_currency'].value}"
-
-
-def _credit_case(case: Cursor, scale: fmt.Scale, most: float) -> dict[str, Any]:
-    var, expected, asrf = case["var"], case["expected_loss"], case["asrf"]
-    low, high = var["ci_low"].value, var["ci_high"].value
-
-    def at(value: float | None) -> str | None:
-        return None if value is None else charts.percent(100 * value / most)
-
-    return {
-        "name": title(case["scenario"].value),
-        "el": estimate_money(expected, scale, suffix=False),
-        "var": estimate_money(var, scale, suffix=False),
-        "interval": interval(var, scale),
-        "asrf": estimate_money(asrf, scale, suffix=False),
-        "capital": estimate_money(case["economic_capital"], scale, suffix=False),
-        "irb": estimate_money(case["irb_capital"], scale, suffix=False),
-        "at_el": at(expected["value"].value),
-        "at_var": at(var["value"].value),
-        "at_asrf": at(asrf["value"].value),
-        "band": None if low is None or high is None else (at(low), at(high)),
-    }
-
-
-def _segment(case: Cursor, scale: fmt.Scale) -> dict[str, Any]:
-    return {
-        "name": title(case["segment"].value),
-        "el": estimate_money(case["expected_loss"], scale, suffix=False),
-        "var": estimate_money(case["var"], scale, suffix=False),
-        "contribution": estimate_money(case["contribution"], scale, suffix=False),
-        "irb": estimate_money(case["irb_capital"], scale, suffix=False),
-    }
-
-
-def early_warning(facts: Cursor) -> dict[str, Any] | None:
-    """Build the queue and the evidence for its model."""
-    found = facts["early_warning"]
-    if found.is_absent:
-        return None
-    names = [name for name in found["names"] if not name["score"].is_absent][:_MAX_NAMES]
-    scale = fmt.scale_for(name["exposure"].value for name in names)
-    top = max((name["score"].value for name in names), default=1.0) or 1.0
-    most = min(1.0, 1.2 * top)
-    horizon, quantile = found["horizon_days"], found["threshold_quantile"]
-    event = (
-        "chance that the worst close of the next ",
-        figure(horizon, fmt.plural(horizon.value, "day")),
-        " is a loss beyond the ",
-        figure(quantile, fmt.percent(quantile.value)),
-        " quantile of its own past",
-    )
-    flagged = found["flagged"]
-    if flagged.value:
-        counts = joined(
-            [
-                (figure(part["value"], fmt.count(part["value"].value)), f" {part['label'].value}")
-                for part in found["counts"]
-            ]
-        )
-        finding: Rich = (
-            figure(flagged, fmt.count(flagged.value)),
-            " of ",
-            figure(found["scored"], fmt.plural(found["scored"].value, "position")),
-            " flagged: ",
-            *counts,
-        )
-    else:
-        finding = (
-            figure(flagged, "No position"),
-            " flagged; ",
-            figure(found["scored"], fmt.count(found["scored"].value)),
-            " scored",
-            *(
-                ()
-                if not names
-                else (
-                    ", highest ",
-                    figure(names[0]["score"], fmt.percent(names[0]["score"].value)),
-                    f" ({names[0]['instrument_id'].value})",
-                )
-            ),
-        )
-    rest = len(found["names"]) - len(names)
-    return {
-        "finding": finding,
-        "event": event,
-        "rows": [_warned(name, scale, most) for name in names],
-        "rest": rest if flagged.value else 0,
-        "unit": scale.suffix,
-        "empty": not flagged.value,
-        "model": _model(found),
-    }
-
-
-def _warned(name: Cursor, scale: fmt.Scale, most: float) -> dict[str, Any]:
-    return {
-        "rank": figure(name["rank"], fmt.count(name["rank"].value)),
-        "name": name["instrument_id"].value,
-        "portfolio": name["portfolio_id"].value,
-        "direction": name["direction"].value or "",
-        "score": figure(name["score"], fmt.percent(name["score"].value)),
-        "bucket": name["bucket"].value or "n/a",
-        "exposure": money(name["exposure"], scale, signed=True, suffix=False),
-        "reasons": ", ".join(reason.value for reason in name["reasons"]) or "no reason recorded",
-        "width": charts.percent(100 * name["score"].value / most),
-    }
-
-
-def _model(found: Cursor) -> dict[str, Any] | None:
-    models = list(found["models"])
-    metrics = list(found["metrics"])
-    if not models and not metrics:
-        return None
-    used = found["model_id"].value
-    roles = {model["model_id"].value: model for model in models}
-    columns = list(dict.fromkeys(metric["metric"].value for metric in metrics))
-    ids = list(dict.fromkeys(metric["model_id"].value for metric in metrics))
-    ids.sort(key=lambda id_: (id_ != used, "baseline" in str(_role(roles, id_)), ids.index(id_)))
-    table = []
-    for id_ in ids:
-        cells = []
-        for column in columns:
-            metric = next(
-                (m for m in metrics if m["model_id"].value == id_ and m["metric"].value == column), None
-            )
-            cells.append(None if metric is None else _metric(metric))
-        table.append({"name": _model_name(roles, id_), "used": id_ == used, "cells": cells})
-    candidate = next(
-        (m for m in models if m["role"].value in ("candidate", "champion") and not _is_baseline(m)), None
-    )
-    verdict: Rich = ()
-    tone = ""
-    if candidate is not None:
-        promoted = candidate["promoted"].value
-        verdict = (
-            figure(candidate["promoted"], "Promoted" if promoted else "Not promoted"),
-            f": {candidate['reason'].value}" if candidate["reason"].value else "",
-        )
-        tone = "" if promoted else "warn"
-    tested = next((m for m in models if not m["tested_from"].is_absent), None)
-    period: Rich = ()
-    if tested is not None:
-        period = (
-            "Tested out of time, ",
-            figure(tested["tested_from"], fmt.short_day(tested["tested_from"].value)),
-            " to ",
-            figure(tested["tested_to"], fmt.short_day(tested["tested_to"].value)),
-        )
-        if not tested["trained_from"].is_absent:
-            period += (
-                "; trained on ",
-                figure(tested["trained_from"], fmt.short_day(tested["trained_from"].value)),
-                " to ",
-                figure(tested["trained_to"], fmt.short_day(tested["trained_to"].value)),
-            )
-    blocks = next((m for m in metrics if not m["blocks"].is_absent), None)
-    points = list(found["calibration"])
-    most = max((max(p["predicted"].value, p["observed"].value) for p in points), default=1.0) * 1.08 or 1.0
-    return {
-        "verdict": verdict,
-        "tone": tone,
-        "period": period,
-        "blocks": ()
-        if blocks is None
-        else (
-            "intervals from ",
-            figure(blocks["blocks"], fmt.count(blocks["blocks"].value)),
-            " blocks of dates",
-        ),
-        "columns": [_METRICS.get(column, title(column)) for column in columns],
-        "rows": table,
-        "used": used or "",
-        "points": [
-            {
-                "x": charts.percent(100 * p["predicted"].value / most),
-                "y": charts.percent(100 - 100 * p["observed"].value / most),
-                "predicted": figure(p["predicted"], fmt.percent(p["predicted"].value)),
-                "observed": figure(p["observed"], fmt.percent(p["observed"].value)),
-                "rows": figure(p["rows"], fmt.count(p["rows"].value)),
-            }
-            for p in points
-        ],
-        "most": fmt.percent(most),
-    }
-
-
-def _is_baseline(model: Cursor) -> bool:
-    return "baseline" in str(model["role"].value) or "baseline" in str(model["family"].value)
-
-
-def _role(roles: dict[str, Cursor], id_: str) -> str | None:
-    return roles[id_]["role"].value if id_ in roles else "baseline"
-
-
-def _model_name(roles: dict[str, Cursor], id_: str) -> str:
-    if id_ not in roles:
-        return title(id_)
-    return f"{title(roles[id_]['family'].value)} ({roles[id_]['role'].value})"
-
-
-def _metric(metric: Cursor) -> dict[str, Any]:
-    estimate = metric["estimate"]
-    low, high, value = (estimate[key] for key in ("ci_low", "ci_high", "value"))
-    digits = 3
-
-    def text(fact: Cursor) -> Figure:
-        return figure(fact, fmt.NOT_AVAILABLE if fact.is_absent else fmt.fixed(fact.value, digits))
-
-    if low.is_absent or high.is_absent:
-        return {"value": text(value), "interval": (estimate["note"].value or "",)}
-    return {"value": text(value), "interval": (text(low), " – ", text(high))}
+_MAX_REJECTED, _MAX_AGED, _MAX_EXCLUDED, _MAX_DRIFT = 8, 8, 8, 4
 
 
 def quality(facts: Cursor) -> dict[str, Any]:
@@ -442,7 +157,8 @@ def audit(facts: Cursor) -> dict[str, Any]:
                 "attempt": "" if attempt in (None, 1) else f"attempt {attempt}",
             }
         )
-    overhead = list(run["overhead"])
+    # Starts that cost nothing, on an engine that already ran, are left out.
+    overhead = [item for item in run["overhead"] if item["seconds"].value >= 0.05]
     seeds = joined(
         [
             (f"{name} ", figure(run["seeds"][name], str(run["seeds"][name].value)))
@@ -493,46 +209,47 @@ def _short(fact: Cursor, length: int) -> Figure:
 
 
 def _machine(machine: Cursor) -> Rich:
-    return joined([(f"{name} ", figure(machine[name], str(machine[name].value))) for name in machine.value])
+    def text(value: Any) -> str:
+        return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+    return joined([(f"{name} ", figure(machine[name], text(machine[name].value))) for name in machine.value])
 
 
 def explain(facts: Cursor) -> list[dict[str, Any]]:
     """Say of each headline figure how it is made and in which table it stands."""
     entries = []
     for tile in facts["headline"]:
-        kind, method = tile["kind"].value, tile["method"].value
+        name, how, where = _explained(tile)
         note = tile["estimate"]["note"].value
-        table = tile["table"].value
-        if kind == "count":
-            name, how = (
-                "Early warning",
-                (
-                    "Positions in the buckets high and watch. The score is the model's probability that the position's "
-                    f"worst close of the next {tile['horizon_days'].value} days is a tail loss; options and futures are "
-                    "scored through their underlying and direction."
-                ),
-            )
-            where = f"{table}: score, bucket"
-        elif kind == "pnl":
-            name = "Worst stress"
-            how = f"Whole book revalued once under “{title(tile['subject'].value)}”; the largest loss of all scenarios."
-            where = f"{table}: portfolio_id Fund, scenario {tile['subject'].value}"
-        elif tile["level"].is_absent:
-            name = "Expected credit loss"
-            how = "Sum over obligors of exposure × default probability × loss given default, base scenario."
-            where = f"{table}: segment *, scenario base, measure expected_loss"
-        else:
-            measure, level = tile["subject"].value, tile["level"].value
-            days = tile["horizon_days"].value
-            name = f"{measure} {fmt.level(level)}, {fmt.plural(days, 'day')}"
-            statistic = (
-                "The smallest loss that at least this share of scenarios does not exceed"
-                if measure == "VaR"
-                else "Mean of the worst losses beyond the level, the boundary scenario counted in part"
-            )
-            how = f"{statistic}. {METHOD_NAMES[method]} scenarios, whole book revalued in each; no scaling by √time."
-            where = f"{table}: portfolio_id Fund, level {level:g}, horizon_days {days}, method {method}"
-        if note and kind == "amount":
+        if note and tile["kind"].value == "amount":
             how += f" Interval: {note}."
         entries.append({"id": tile["id"].value, "name": name, "how": how, "where": where})
     return entries
+
+
+def _explained(tile: Cursor) -> tuple[str, str, str]:
+    kind, table = tile["kind"].value, tile["table"].value
+    if kind == "count":
+        how = (
+            "Positions in the buckets high and watch. The score is the model's probability that the worst "
+            f"close of the next {fmt.plural(tile['horizon_days'].value, 'day')} is a tail loss; options and "
+            "futures are scored through their underlying and direction."
+        )
+        return "Early warning", how, f"{table}: score, bucket, rank"
+    if kind == "pnl":
+        scenario = tile["subject"].value
+        how = f"Whole book revalued once under “{title(scenario)}”; the largest loss of all scenarios."
+        return "Worst stress", how, f"{table}: portfolio_id {ROOT}, scenario {scenario}"
+    if tile["level"].is_absent:
+        how = "Sum over obligors of exposure × default probability × loss given default, base scenario."
+        return "Expected credit loss", how, f"{table}: segment *, scenario base, measure expected_loss"
+    measure, level, days = (tile[key].value for key in ("subject", "level", "horizon_days"))
+    method = tile["method"].value
+    how = (
+        "The smallest loss that at least this share of scenarios does not exceed."
+        if measure == "VaR"
+        else "Mean of the worst losses beyond the level; the boundary scenario counts in part."
+    )
+    how += f" {METHOD_NAMES[method]} scenarios, the whole book revalued in each, no scaling by √time."
+    where = f"{table}: portfolio_id {ROOT}, level {level:g}, horizon_days {days}, method {method}"
+    return measure_title(measure, level, days), how, where

@@ -1,8 +1,7 @@
-"""The page's sections about market risk: facts in, strings and positions of marks out."""
+"""Headline, limits, drivers, methods and the loss distribution: facts in, strings and marks out."""
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
 
 from acceleray.reporting import charts
@@ -19,10 +18,12 @@ from acceleray.reporting.figures import (
     joined,
     measure_title,
     money,
+    stress_scale,
     title,
+    unit_name,
 )
 
-__all__ = ["backtest", "distribution", "drivers", "limit_title", "limits", "methods", "stress", "tiles"]
+__all__ = ["distribution", "drivers", "limit_title", "limits", "methods", "tiles"]
 
 _VISIBLE_LIMITS = 9
 _STATE_NAMES = {
@@ -30,16 +31,9 @@ _STATE_NAMES = {
     "warning": ("warning", "warnings"),
     "inside": ("inside", "inside"),
     "indicative": ("indicative", "indicative"),
-    "waived": ("waived", "waived"),
-    "n/a": ("not available", "not available"),
+    "not_computed": ("not computed", "not computed"),
 }
 _TILE_NAMES = {"VaR": "VaR", "ES": "Expected shortfall"}
-_TILE_EXPLAIN = {
-    "expected-credit-loss": "Expected credit loss",
-    "worst-stress": "Worst stress",
-    "early-warning": "Early warning",
-}
-_BUCKETS = {"high": "high", "watch": "watch"}
 
 
 def tiles(facts: Cursor) -> list[dict[str, Any]]:
@@ -57,8 +51,8 @@ def _tile(tile: Cursor, at_level: str) -> dict[str, Any]:
         value = figure(estimate["value"], fmt.count(estimate["value"].value))
         name, detail = "Early warning", f"next {fmt.plural(tile['horizon_days'].value, 'day')}"
     elif kind == "pnl":
-        scale = fmt.Scale(scale.divisor, "", 1 if scale.divisor >= 1e6 else scale.decimals)
-        value = money(estimate["value"], scale, signed=True)
+        scale = stress_scale([estimate["value"].value])
+        value = money(estimate["value"], scale, signed=True, suffix=False)
         name, detail = "Worst stress", title(tile["subject"].value)
     elif tile["level"].is_absent:
         value = estimate_money(estimate, scale, suffix=False)
@@ -92,7 +86,7 @@ def _tile_note(tile: Cursor) -> Rich:
     if tile["kind"].value == "count":
         return ("names to look at first",)
     if tile["kind"].value == "pnl":
-        return ("then",)
+        return ("next worst",)
     return (tile["subject"].value,)
 
 
@@ -161,8 +155,8 @@ def _limit(limit: Cursor, most: float) -> dict[str, Any]:
     state = limit["state"].value
     return {
         "state": state,
-        "kind": {"breach": "breach", "warning": "warn", "indicative": "ind", "waived": "wv"}.get(state, "ok"),
-        "word": title(state) if state != "n/a" else "n/a",
+        "kind": {"breach": "breach", "warning": "warn", "indicative": "ind"}.get(state, "ok"),
+        "word": "n/a" if state == "not_computed" else title(state),
         "portfolio": limit["portfolio_id"].value,
         "measure": limit_title(limit),
         "value": estimate_money(estimate, scale),
@@ -213,10 +207,8 @@ def drivers(facts: Cursor) -> dict[str, Any] | None:
                 "step": step,
             }
         )
-    finding: list[str | Figure] = [
-        f"Contributions to {measure_title(found['measure'].value, found['level'].value, found['horizon_days'].value)} of ",
-        total,
-    ]
+    name = measure_title(found["measure"].value, found["level"].value, found["horizon_days"].value)
+    finding: list[str | Figure] = [f"Contributions to {name} of ", total]
     if len(found["portfolios"]):
         first = found["portfolios"][0]
         finding += [
@@ -241,16 +233,16 @@ def drivers(facts: Cursor) -> dict[str, Any] | None:
             "alone": money(found["standalone_total"], scale, suffix=False),
             "step": steps[-1],
         },
-        "unit": _unit_word(scale, facts),
+        "unit": unit_name(scale, facts["base_currency"].value),
         "adding": [_driver_name(name, name_scale) for name in found["adding"]],
         "reducing": [_driver_name(name, name_scale) for name in found["reducing"]],
         "others": (
             figure(found["others_count"], fmt.count(found["others_count"].value)),
-            " other names together",
+            " other name" if found["others_count"].value == 1 else " other names together",
         ),
         "others_count": found["others_count"].value,
         "others_value": money(found["others_value"], name_scale, signed=True, suffix=False),
-        "name_unit": _unit_word(name_scale, facts),
+        "name_unit": unit_name(name_scale, facts["base_currency"].value),
     }
 
 
@@ -269,11 +261,6 @@ def _driver_name(name: Cursor, scale: fmt.Scale) -> dict[str, Any]:
         "value": money(name["value"], scale, signed=True, suffix=False),
         "share": figure(name["share"], fmt.percent(name["share"].value)),
     }
-
-
-def _unit_word(scale: fmt.Scale, facts: Cursor) -> str:
-    word = {"bn": "Billion ", "m": "Million ", "k": "Thousand ", "": ""}[scale.suffix]
-    return f"{word}{facts['base_currency'].value}"
 
 
 def methods(facts: Cursor) -> dict[str, Any] | None:
@@ -305,13 +292,12 @@ def methods(facts: Cursor) -> dict[str, Any] | None:
     notes: dict[str, str] = {}
     lines = []
     for line in found:
-        scale = fmt.scale_for(cell["estimate"]["value"].value for cell in line["cells"])
         lines.append(
             {
                 "portfolio": line["portfolio_id"].value,
                 "measure": f"{line['measure'].value} {fmt.level(line['level'].value)}",
                 "first": line["measure"].value == "VaR",
-                "cells": [_method_cell(cell, scale, headline, notes) for cell in line["cells"]],
+                "cells": _method_cells(line["cells"], headline, notes),
             }
         )
     horizons = list(dict.fromkeys(cell["horizon_days"].value for cell in fund["cells"]))
@@ -326,6 +312,20 @@ def methods(facts: Cursor) -> dict[str, Any] | None:
 def _heads(line: Cursor, days: int, headline: str | None) -> list[dict[str, Any]]:
     names = [cell["method"].value for cell in line["cells"] if cell["horizon_days"].value == days]
     return [{"name": title(METHOD_SHORT[name]), "headline": name == headline} for name in names]
+
+
+def _method_cells(cells: Cursor, headline: str | None, notes: dict[str, str]) -> list[dict[str, Any]]:
+    """Build a row; at one horizon all methods share a unit and what the widest interval supports."""
+    groups: dict[int, list[Cursor]] = {}
+    for cell in cells:
+        groups.setdefault(cell["horizon_days"].value, []).append(cell)
+    scales = {}
+    for days, group in groups.items():
+        estimates = [cell["estimate"].value for cell in group]
+        scale = fmt.scale_for(estimate["value"] for estimate in estimates)
+        decimals = min(fmt.supported(scale, x["ci_low"], x["ci_high"]).decimals for x in estimates)
+        scales[days] = scale.rounded(decimals)
+    return [_method_cell(cell, scales[cell["horizon_days"].value], headline, notes) for cell in cells]
 
 
 def _method_cell(
@@ -353,6 +353,7 @@ def distribution(facts: Cursor) -> dict[str, Any] | None:
         [(x["low"].value, x["high"].value, x["count"].value, x["tail_count"].value) for x in found["bins"]],
         [point["loss"].value for point in found["worst"]],
         n_paths=found["n_paths"].value,
+        reach=[x for key in ("var", "es") for x in (found[key]["ci_low"].value, found[key]["ci_high"].value)],
     )
     paths = figure(found["n_paths"], fmt.count(found["n_paths"].value))
     finding: list[str | Figure] = [
@@ -390,7 +391,7 @@ def distribution(facts: Cursor) -> dict[str, Any] | None:
         )
     worst = found["worst"][0]
     scale = fmt.scale_for([worst["loss"].value])
-    worst_text: list[str | Figure] = ["worst ", money(worst["loss"], scale)]
+    worst_text: list[str | Figure] = ["Worst ", money(worst["loss"], scale)]
     if not worst["date"].is_absent:
         worst_text += [", ", figure(worst["date"], fmt.short_day(worst["date"].value))]
     return {
@@ -399,196 +400,10 @@ def distribution(facts: Cursor) -> dict[str, Any] | None:
         "lines": lines,
         "worst": tuple(worst_text),
         "worst_at": chart.at(worst["loss"].value),
-        "tail": f"worst {fmt.percent(found['tail_share'].value, 1)} of scenarios",
+        "tail": f"Blue: worst {fmt.percent(found['tail_share'].value, 1)} of scenarios",
         "label": (
             f"Histogram of {fmt.count(found['n_paths'].value)} simulated losses. "
             + " ".join(f"{x['name']} is {x['value']}." for x in lines)
         ),
         "unit": facts["base_currency"].value,
-    }
-
-
-def stress(facts: Cursor) -> dict[str, Any] | None:
-    """Build the heat map."""
-    found = facts["stress"]
-    if found.is_absent or not len(found["scenarios"]):
-        return None
-    scenarios = list(found["scenarios"])
-    pnl = [x["pnl"].value for x in scenarios]
-    cells = [cell["pnl"].value for x in scenarios for cell in x["cells"]]
-    scale = fmt.scale_for([*pnl, *cells])
-    scale = (
-        scale.rounded(1)
-        if scale.divisor >= 1e6 and max(map(abs, filter(None, pnl)), default=0) >= 2e6
-        else scale
-    )
-    fund_loss, fund_gain = _extremes(pnl)
-    cell_loss, cell_gain = _extremes(cells)
-    worst = scenarios[0]
-    lines = []
-    for x in scenarios:
-        lines.append(
-            {
-                "name": title(x["scenario"].value),
-                "window": ()
-                if x["window_from"].is_absent
-                else (
-                    "history, ",
-                    figure(x["window_from"], fmt.short_day(x["window_from"].value)),
-                    " to ",
-                    figure(x["window_to"], fmt.short_day(x["window_to"].value)),
-                ),
-                "fund": _heat(x, scale, fund_loss, fund_gain),
-                "cells": [_heat(cell, scale, cell_loss, cell_gain) for cell in x["cells"]],
-                "proxied": figure(x["proxied_share"], fmt.percent(x["proxied_share"].value)),
-            }
-        )
-    marked = any(cell["mark"] for line in lines for cell in [line["fund"], *line["cells"]])
-    has_proxy = any(x["proxied_share"].value for x in scenarios)
-    return {
-        "finding": (
-            f"Worst is {title(worst['scenario'].value)} at ",
-            money(worst["pnl"], scale, signed=True),
-            f"; P&L in {_unit_word(scale, facts)}; the darker, the larger the loss",
-        ),
-        "portfolios": [portfolio.value for portfolio in found["portfolios"]],
-        "rows": lines,
-        "marked": marked,
-        "has_proxy": has_proxy,
-    }
-
-
-def _extremes(values: list[float | None]) -> tuple[float, float]:
-    known = [value for value in values if value is not None]
-    return max((-value for value in known), default=0.0), max(known, default=0.0)
-
-
-def _heat(cell: Cursor, scale: fmt.Scale, loss: float, gain: float) -> dict[str, Any]:
-    state = cell["limit_state"].value
-    return {
-        "value": money(cell["pnl"], scale, signed=True, suffix=False),
-        "heat": charts.heat_class(cell["pnl"].value, loss, gain),
-        "mark": {"breach": "m-bad", "warning": "m-warn"}.get(state, ""),
-        "state": state or "",
-    }
-
-
-def backtest(facts: Cursor) -> dict[str, Any] | None:
-    """Build the backtest of the headline method and the table of all tests."""
-    found = facts["backtest"]
-    if found.is_absent:
-        return None
-    days = found["days"].value
-    hits = [index for index, day in enumerate(days) if day["exception"]]
-    scale = fmt.scale_for([x for day in days for x in (day["pnl"], day["var"])])
-    chart = None
-    if days:
-        chart = charts.backtest_chart(
-            [dt.date.fromisoformat(day["date"]) for day in days],
-            [day["pnl"] for day in days],
-            [day["var"] for day in days],
-            hits,
-        )
-    labels = [] if chart is None else chart.labels
-    name = f"VaR {fmt.level(found['level'].value)}"
-    return {
-        "finding": _backtest_finding(found),
-        "chart": chart,
-        "name": name,
-        "book": found["book"].value,
-        "exceptions": [
-            {
-                "label": label,
-                "date": figure(found["days"][i]["date"], fmt.short_day(days[i]["date"])),
-                "short": " ".join(fmt.short_day(days[i]["date"]).split()[:2]),
-                "pnl": money(found["days"][i]["pnl"], scale, signed=True),
-                "var": money(found["days"][i]["var"], scale),
-            }
-            for i, label in zip(hits, labels, strict=True)
-        ],
-        "last": None
-        if not days
-        else {
-            "date": figure(found["days"][-1 % len(days)]["date"], fmt.short_day(days[-1]["date"])),
-            "pnl": money(found["days"][len(days) - 1]["pnl"], scale, signed=True),
-            "var": money(found["days"][len(days) - 1]["var"], scale),
-        },
-        "label": (
-            f"Daily profit and loss against the {fmt.level(found['level'].value)} VaR forecast, "
-            f"{len(days)} trading days. {fmt.plural(len(hits), 'exception')}."
-        ),
-        "light": None if found["headline"].is_absent else _light(found["headline"]),
-        "tests": [_test(test, found) for test in found["tests"]],
-        "series": [[fmt.day(day["date"]), day["pnl"], day["var"]] for day in days],
-        "scale": scale,
-        "days": (
-            figure(found["headline"]["days"], fmt.count(found["headline"]["days"].value)),
-            " of ",
-            figure(found["wanted_days"], fmt.count(found["wanted_days"].value)),
-            " trading days",
-        )
-        if not found["headline"].is_absent
-        else (),
-    }
-
-
-def _backtest_finding(found: Cursor) -> Rich:
-    test = found["headline"]
-    if test.is_absent:
-        return ("not tested",)
-    p_values = [test["kupiec_p_value"].value, test["christoffersen_p_value"].value]
-    known = [p for p in p_values if p is not None]
-    rejected = sum(p < 0.05 for p in known)
-    verdict = (
-        "no test is defined"
-        if not known
-        else "no test rejects at 5\u202f%"
-        if not rejected
-        else f"{fmt.plural(rejected, 'test')} {'rejects' if rejected == 1 else 'reject'} at 5\u202f%"
-    )
-    zone = f"{test['zone'].value} zone" if not test["zone"].is_absent else "no zone below 250 days"
-    return (
-        figure(test["exceptions"], fmt.plural(test["exceptions"].value, "exception")),
-        " in ",
-        figure(test["days"], fmt.plural(test["days"].value, "day")),
-        ", ",
-        figure(test["expected"], fmt.fixed(test["expected"].value, 1)),
-        f" expected; {zone}, {verdict}",
-    )
-
-
-def _light(test: Cursor) -> dict[str, Any]:
-    exceptions = test["exceptions"].value
-    boxes = []
-    for index in range(12):
-        zone = "g" if index <= 4 else "y" if index <= 9 else "r"
-        boxes.append(
-            {
-                "text": str(index) if index < 11 else "11+",
-                "x": charts.percent(100 * (index + 0.07) / 12),
-                "mid": charts.percent(100 * (index + 0.5) / 12),
-                "zone": zone,
-                "now": index == min(exceptions, 11),
-            }
-        )
-    return {"boxes": boxes[:12], "zone": test["zone"].value or "none", "exceptions": exceptions}
-
-
-def _test(test: Cursor, found: Cursor) -> dict[str, Any]:
-    return {
-        "method": METHOD_NAMES.get(test["method"].value, test["method"].value),
-        "level": fmt.level(test["level"].value),
-        "headline": test["method"].value == found["method"].value,
-        "exceptions": figure(test["exceptions"], fmt.count(test["exceptions"].value)),
-        "expected": figure(test["expected"], fmt.fixed(test["expected"].value, 1)),
-        "kupiec": figure(test["kupiec_p_value"], fmt.probability_value(test["kupiec_p_value"].value)),
-        "christoffersen": figure(
-            test["christoffersen_p_value"], fmt.probability_value(test["christoffersen_p_value"].value)
-        ),
-        "rejected": [
-            (test[key].value is not None and test[key].value < 0.05)
-            for key in ("kupiec_p_value", "christoffersen_p_value")
-        ],
-        "zone": test["zone"].value or "n/a",
-        "note": test["note"].value or "",
     }

@@ -36,7 +36,7 @@ from acceleray.risk.fan_out import fan_out
 if TYPE_CHECKING:
     from acceleray.config.models import Scenario, SimulateSettings
 
-__all__ = ["draw_credit_losses", "simulate_block", "simulate_credit"]
+__all__ = ["credit_scenarios", "draw_credit_losses", "simulate_block", "simulate_credit"]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
@@ -76,7 +76,7 @@ def simulate_credit(
         If a block failed after Ray's retries.
     """
     book = read_credit_book(obligors, settings.credit.correlation)
-    stresses = [stress_credit_book(book, scenario) for scenario in _credit_scenarios(scenarios)]
+    stresses = [stress_credit_book(book, scenario) for scenario in credit_scenarios(scenarios)]
     losses = draw_credit_losses(
         book,
         stresses,
@@ -172,7 +172,8 @@ def simulate_block(book: PreparedBook, seed: int, block: int, n_paths: int) -> F
     return losses
 
 
-def _credit_scenarios(scenarios: Sequence[Scenario]) -> list[Scenario]:
+def credit_scenarios(scenarios: Sequence[Scenario]) -> list[Scenario]:
+    """Pick the scenarios of the loan book; an unshocked base when there are none."""
     from acceleray.config.models import Scenario
 
     chosen = [scenario for scenario in scenarios if scenario.book == "credit"]

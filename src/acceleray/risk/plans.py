@@ -132,14 +132,20 @@ def _historical(scenarios: Historical, market: Market, block_size: int) -> tuple
         Table(blocks=blocks, shocked=apply_moves(market.base, moves, market.log_moves)),
         Labels(
             method="historical",
-            note=f"{len(ends)} {'overlapping ' if overlap > 1 else ''}moves of {scenarios.horizon_days} "
-            f"days up to {market.dates[-1]}, all equally likely",
+            note=f"{len(ends)} {_span(scenarios.horizon_days, overlap)} up to {market.dates[-1]}, "
+            "all equally likely",
             horizon_days=scenarios.horizon_days,
             overlap_days=overlap,
             blocks=blocks,
             dates=market.dates[ends],
         ),
     )
+
+
+def _span(horizon_days: int, overlap_days: int) -> str:
+    if horizon_days == 1:
+        return "daily moves"
+    return f"{'overlapping ' if overlap_days > 1 else ''}moves of {horizon_days} days"
 
 
 def _filtered(

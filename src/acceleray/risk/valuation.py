@@ -237,7 +237,8 @@ def exchange_rates(book: ResolvedBook, levels: FloatArray) -> FloatArray:
 
 
 def _by_position(book: ResolvedBook, per_instrument: FloatArray) -> FloatArray:
-    return np.ascontiguousarray((per_instrument[:, book.instrument_rows] * book.quantities).T)
+    # A short position in something that did not move is worth 0.0, not -0.0.
+    return np.ascontiguousarray((per_instrument[:, book.instrument_rows] * book.quantities).T) + 0.0
 
 
 def _or_zero(levels: FloatArray, columns: IntArray) -> FloatArray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from typing import Any
 
@@ -13,7 +12,7 @@ from acceleray.domain.tables import contract
 from acceleray.errors import LineageError, StorageError
 from acceleray.lake.files import write_atomic
 from acceleray.reporting.collect_checks import build_facts
-from acceleray.reporting.facts import facts_sha256, to_json
+from acceleray.reporting.document import facts_sha256, to_json
 from acceleray.reporting.page import render_page
 from acceleray.stages.context import StageContext
 
@@ -67,15 +66,14 @@ def run(context: StageContext) -> None:
     }
     tables["market.levels"] = context.tables.read("market.levels", _LEVEL_COLUMNS)
     tables["result.pnl"] = _headline_pnl(context)
-    published_at = dt.datetime.now(dt.UTC).isoformat()
-    facts = build_facts(tables, context.settings, night, published_at=published_at)
+    facts = build_facts(tables, context.settings, night)
     document = to_json(facts)
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomic(context.run_directory / "report.json", text.encode())
     write_atomic(context.run_directory / "report.html", render_page(document).encode())
     context.tables.write("check.published", _published(context, document))
     if context.record is not None:
-        context.record["published"] = {"state": facts.state, "published_at": published_at}
+        context.record["published"] = {"state": facts.state, "published_at": night["published_at"]}
     context.progress(f"{facts.state}: {context.run_directory / 'report.html'}")
 
 

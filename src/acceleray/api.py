@@ -1,0 +1,279 @@
+"""The Python surface: what notebooks and other people's code use.
+
+Tables go in as Arrow, pandas or Polars; Arrow tables come out.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from acceleray.config.load import load_limits, load_scenarios, load_settings, read_scenarios
+from acceleray.config.models import CreditSettings, SimulateSettings
+from acceleray.domain import book as _book
+from acceleray.domain import market as _market
+from acceleray.domain import scenario as _scenario
+from acceleray.domain.measures import Measure
+from acceleray.domain.scenario import FilteredHistorical, Historical, MonteCarlo
+from acceleray.errors import UsageError
+from acceleray.lake.night import NightTables
+from acceleray.lake.single import read_moves, read_valid
+from acceleray.numerics import backtest, tail
+from acceleray.pipeline import night as _night
+from acceleray.pipeline.journal import latest_run
+from acceleray.risk.credit_losses import CreditLosses, simulate_credit_losses
+from acceleray.risk.market import revalue
+from acceleray.risk.results import Pnl
+from acceleray.risk.stress import stress_from_settings
+
+__all__ = [
+    "Book",
+    "CreditBook",
+    "CreditLosses",
+    "FilteredHistorical",
+    "GaussianCopula",
+    "Given",
+    "Historical",
+    "Market",
+    "Measure",
+    "MonteCarlo",
+    "Night",
+    "Pnl",
+    "Project",
+    "Stress",
+    "backtest",
+    "credit_losses",
+    "revalue",
+    "tail",
+]
+
+Source = str | Path | Any
+
+
+class Book(_book.Book):
+    """Positions and instruments; see `Book.read`."""
+
+    @classmethod
+    def read(cls, *, positions: Source, instruments: Source) -> Book:
+        """Read and validate a book.
+
+        Parameters
+        ----------
+        positions, instruments : path or table
+            CSV or Parquet files, or Arrow, pandas or Polars tables, with the columns of the inputs reference.
+
+        Raises
+        ------
+        InputDataError
+            Naming file, line, column and value of what is wrong.
+        """
+        book = cls.from_tables(read_valid("positions", positions), read_valid("instruments", instruments))
+        return cls(positions=book.positions, instruments=book.instruments)
+
+
+class Market(_market.Market):
+    """Factor levels up to a business date; see `Market.read`."""
+
+    @classmethod
+    def read(cls, *, market: Source, factors: Source, as_of: str | dt.date) -> _market.Market:
+        """Read and validate a market.
+
+        Parameters
+        ----------
+        market, factors : path or table
+            As for `Book.read`.
+        as_of : str or datetime.date
+            The business date; later values are left out.
+
+        Raises
+        ------
+        InputDataError
+            Naming file, line, column and value of what is wrong.
+        """
+        day = dt.date.fromisoformat(as_of) if isinstance(as_of, str) else as_of
+        described = read_valid("factors", factors)
+        kinds = dict(zip(described["factor_id"].to_pylist(), described["kind"].to_pylist(), strict=True))
+        observed = read_valid("market", market, as_of=day, factor_kinds=kinds)
+        return _market.Market.from_observations(observed, described, day)
+
+
+class Stress(_scenario.Stress):
+    """Named stresses; see `Stress.read`."""
+
+    @classmethod
+    def read(cls, path: str | Path) -> _scenario.Stress:
+        """Read the market scenarios of a ``scenarios.yaml``."""
+        return stress_from_settings(
+            scenario for scenario in read_scenarios(Path(path)) if scenario.book == "market"
+        )
+
+
+class Given(_scenario.Given):
+    """Shocked levels of your own; see `Given.read`."""
+
+    @classmethod
+    def read(cls, source: Source) -> _scenario.Given:
+        """Read a table with columns scenario, factor_id and value, the shocked level."""
+        return _scenario.Given(table=read_moves(source))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreditBook:
+    """Obligors in the layout of ``raw.obligors``."""
+
+    obligors: pa.Table
+
+    @classmethod
+    def read(cls, obligors: Source) -> CreditBook:
+        """Read and validate a loan book.
+
+        Raises
+        ------
+        InputDataError
+            Naming file, line, column and value of what is wrong.
+        """
+        return cls(obligors=read_valid("obligors", obligors))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GaussianCopula:
+    """One systematic factor, normal like the obligors' own risks.
+
+    Parameters
+    ----------
+    correlation : dict of str to float
+        Asset correlation of every segment of the book, 0 <= rho < 1.
+    seed : int
+        Seed of the simulation.
+    """
+
+    correlation: dict[str, float]
+    seed: int = 0
+
+
+def credit_losses(
+    loans: CreditBook,
+    model: GaussianCopula,
+    *,
+    scenarios: str | Path | None = None,
+    n_paths: int = 10_000,
+) -> CreditLosses:
+    """Simulate the one-year losses of a loan book.
+
+    Parameters
+    ----------
+    loans : CreditBook
+        The book.
+    model : GaussianCopula
+        The dependence, and the seed.
+    scenarios : path, optional
+        A ``scenarios.yaml``; its credit scenarios are run. Without it the base case runs.
+    n_paths : int
+        Paths per scenario; all scenarios share their random streams.
+
+    Returns
+    -------
+    CreditLosses
+        Loss per path, by scenario and segment.
+    """
+    chosen = [
+        scenario
+        for scenario in (read_scenarios(Path(scenarios)) if scenarios else ())
+        if scenario.book == "credit"
+    ]
+    settings = SimulateSettings(
+        seed=model.seed, credit=CreditSettings(n_paths=n_paths, correlation=model.correlation)
+    )
+    return simulate_credit_losses(loans.obligors, chosen, settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Night:
+    """A run of a project, to be asked for its figures."""
+
+    project: Path
+    run_id: str
+    state: str
+    exit_code: int
+
+    @property
+    def tables(self) -> NightTables:
+        """The night's Delta tables."""
+        return NightTables(root=_night.lake_root(self.project), run_id=self.run_id)
+
+    def measures(self, **where: Any) -> pa.Table:
+        """Rows of ``result.measures`` whose columns have the given values.
+
+        Raises
+        ------
+        UsageError
+            If there is no such column.
+        """
+        table = self.tables.read("result.measures")
+        for column, value in where.items():
+            if column not in table.column_names:
+                raise UsageError(
+                    f"measures: no column {column!r}", hint=f"Columns: {', '.join(table.column_names)}"
+                )
+            table = table.filter(pc.equal(table[column], value))
+        return table
+
+
+def _say_nothing(line: str) -> None:
+    """Ignore progress; a notebook that wants it passes a function of its own."""
+    del line
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project directory.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where its acceleray.yaml is.
+    progress : callable, optional
+        Takes a line for people while a night runs; silent by default.
+    """
+
+    path: str | Path
+    progress: Callable[[str], None] = field(default=_say_nothing)
+
+    def run(self, *, target: str = "laptop", overrides: tuple[str, ...] = ()) -> Night:
+        """Run a night, as ``acceleray run`` does."""
+        night = self._describe(target, overrides, None)
+        return self._as_night(_night.start(night))
+
+    def retry(
+        self, *, target: str = "laptop", overrides: tuple[str, ...] = (), run_id: str | None = None
+    ) -> Night:
+        """Finish a run, by default the one started last, as ``acceleray retry`` does."""
+        chosen = run_id or latest_run(Path(self.path).resolve())
+        return self._as_night(_night.resume(self._describe(target, overrides, chosen)))
+
+    def _describe(self, target: str, overrides: tuple[str, ...], run_id: str | None) -> _night.Night:
+        path = Path(self.path).resolve()
+        settings = load_settings(path, overrides=overrides)
+        return _night.new_night(
+            path,
+            settings,
+            load_scenarios(path, settings),
+            load_limits(path, settings),
+            target=target,
+            progress=self.progress,
+            run_id=run_id,
+        )
+
+    def _as_night(self, outcome: Any) -> Night:
+        return Night(
+            project=Path(self.path).resolve(),
+            run_id=outcome.run_id,
+            state=outcome.state,
+            exit_code=outcome.exit_code,
+        )

@@ -1,0 +1,318 @@
+"""The page's sections about the loan book and about early warning: facts in, strings and positions out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from acceleray.reporting import charts
+from acceleray.reporting import format as fmt
+from acceleray.reporting.figures import (
+    Cursor,
+    Figure,
+    Rich,
+    estimate_money,
+    figure,
+    interval,
+    joined,
+    money,
+    title,
+    unit_name,
+)
+
+__all__ = ["credit", "early_warning"]
+
+_METRICS = {
+    "average_precision": "Average precision",
+    "brier": "Brier score",
+    "brier_skill": "Brier skill",
+}
+_FAMILIES = {
+    "xgboost": "Boosted trees",
+    "boosting": "Boosted trees",
+    "logistic": "Logistic",
+    "base_rate": "Base rate",
+}
+# Kept short on the page; report.json and the tables hold every row.
+_MAX_NAMES = 10
+
+
+def credit(facts: Cursor) -> dict[str, Any] | None:
+    """Build the credit scenarios and segments."""
+    found = facts["credit"]
+    if found.is_absent:
+        return None
+    cases = list(found["scenarios"])
+    scale = fmt.scale_for(case["var"]["value"].value for case in cases)
+    most = 1.04 * max(
+        [
+            value
+            for case in cases
+            for value in (
+                case["var"]["ci_high"].value,
+                case["var"]["value"].value,
+                case["asrf"]["value"].value,
+                case["expected_loss"]["value"].value,
+            )
+            if value is not None
+        ],
+        default=1.0,
+    )
+    level = fmt.level(found["level"].value)
+    base = cases[0]
+    worst = max(cases, key=lambda case: case["var"]["value"].value or 0.0)
+    finding: list[str | Figure] = [f"VaR {level} is ", estimate_money(base["var"], scale)]
+    if worst["scenario"].value != base["scenario"].value:
+        finding += [
+            " in base, ",
+            estimate_money(worst["var"], scale),
+            f" in {_lower(worst['scenario'].value)}",
+        ]
+    book: list[str | Figure] = []
+    if not found["obligors"].is_absent:
+        book += [figure(found["obligors"], fmt.count(found["obligors"].value)), " obligors"]
+    if not found["ead"].is_absent:
+        book += [", exposure ", money(found["ead"])]
+    segments = list(found["segments"])
+    segment_scale = fmt.scale_for(x["var"]["value"].value for x in segments)
+    paths = base["n_paths"]
+    return {
+        "label": found["label"].value,
+        "finding": tuple(finding),
+        "book": tuple(book),
+        "level": level,
+        "rows": [_credit_case(case, scale, most) for case in cases],
+        "segments": [_segment(x, segment_scale) for x in segments],
+        "segment_unit": unit_name(segment_scale, facts["base_currency"].value),
+        "unit": unit_name(scale, facts["base_currency"].value),
+        "paths": () if paths.is_absent else (figure(paths, fmt.count(paths.value)), " paths, "),
+        "irb_reasons": sorted(
+            {
+                x["irb_capital"]["note"].value
+                for x in [*cases, *segments]
+                if x["irb_capital"]["value"].is_absent and x["irb_capital"]["note"].value
+            }
+        ),
+    }
+
+
+def _lower(name: str) -> str:
+    return title(name).lower()
+
+
+def _credit_case(case: Cursor, scale: fmt.Scale, most: float) -> dict[str, Any]:
+    var, expected, asrf = case["var"], case["expected_loss"], case["asrf"]
+    low, high = var["ci_low"].value, var["ci_high"].value
+
+    def at(value: float | None) -> str | None:
+        return None if value is None else charts.percent(100 * value / most)
+
+    return {
+        "name": title(case["scenario"].value),
+        "el": estimate_money(expected, scale, suffix=False),
+        "var": estimate_money(var, scale, suffix=False),
+        "interval": interval(var, scale),
+        "asrf": estimate_money(asrf, scale, suffix=False),
+        "capital": estimate_money(case["economic_capital"], scale, suffix=False),
+        "irb": estimate_money(case["irb_capital"], scale, suffix=False),
+        "at_el": at(expected["value"].value),
+        "at_var": at(var["value"].value),
+        "at_asrf": at(asrf["value"].value),
+        "band": None if low is None or high is None else (at(low), at(high)),
+    }
+
+
+def _segment(case: Cursor, scale: fmt.Scale) -> dict[str, Any]:
+    return {
+        "name": title(case["segment"].value),
+        "el": estimate_money(case["expected_loss"], scale, suffix=False),
+        "var": estimate_money(case["var"], scale, suffix=False),
+        "contribution": estimate_money(case["contribution"], scale, suffix=False),
+        "irb": estimate_money(case["irb_capital"], scale, suffix=False),
+    }
+
+
+def early_warning(facts: Cursor) -> dict[str, Any] | None:
+    """Build the queue and the evidence for its model."""
+    found = facts["early_warning"]
+    if found.is_absent:
+        return None
+    names = [name for name in found["names"] if not name["score"].is_absent][:_MAX_NAMES]
+    scale = fmt.scale_for(name["exposure"].value for name in names)
+    top = max((name["score"].value for name in names), default=1.0) or 1.0
+    most = min(1.0, 1.2 * top)
+    horizon, quantile = found["horizon_days"], found["threshold_quantile"]
+    event = (
+        "chance that the worst close of the next ",
+        figure(horizon, fmt.plural(horizon.value, "day")),
+        " is a loss beyond the ",
+        figure(quantile, fmt.percent(quantile.value)),
+        " quantile of its own past",
+    )
+    flagged = found["flagged"]
+    if flagged.value:
+        counts = joined(
+            [
+                (figure(part["value"], fmt.count(part["value"].value)), f" {part['label'].value}")
+                for part in found["counts"]
+            ]
+        )
+        finding: Rich = (
+            figure(flagged, fmt.count(flagged.value)),
+            " of ",
+            figure(found["scored"], fmt.plural(found["scored"].value, "position")),
+            " flagged: ",
+            *counts,
+        )
+    else:
+        finding = (
+            figure(flagged, "No position"),
+            " flagged; ",
+            figure(found["scored"], fmt.count(found["scored"].value)),
+            " scored",
+            *(
+                ()
+                if not names
+                else (
+                    ", highest ",
+                    figure(names[0]["score"], fmt.percent(names[0]["score"].value)),
+                    f" ({names[0]['instrument_id'].value})",
+                )
+            ),
+        )
+    rest = len(found["names"]) - len(names)
+    return {
+        "finding": finding,
+        "event": event,
+        "rows": [_warned(name, scale, most) for name in names],
+        "rest": rest if flagged.value else 0,
+        "unit": scale.suffix,
+        "empty": not flagged.value,
+        "model": _model(found),
+    }
+
+
+def _warned(name: Cursor, scale: fmt.Scale, most: float) -> dict[str, Any]:
+    return {
+        "rank": figure(name["rank"], fmt.count(name["rank"].value)),
+        "name": name["instrument_id"].value,
+        "portfolio": name["portfolio_id"].value,
+        "direction": name["direction"].value or "",
+        "score": figure(name["score"], fmt.percent(name["score"].value)),
+        "bucket": name["bucket"].value or fmt.NOT_AVAILABLE,
+        "exposure": money(name["exposure"], scale, signed=True, suffix=False),
+        "reasons": "; ".join(reason.value for reason in name["reasons"]) or "no reason recorded",
+        "width": charts.percent(100 * name["score"].value / most),
+    }
+
+
+def _model(found: Cursor) -> dict[str, Any] | None:
+    """Say what the model is worth: out of time, against the baselines, in plain words."""
+    models, metrics = list(found["models"]), list(found["metrics"])
+    if not models and not metrics:
+        return None
+    used = found["model_id"].value
+    by_id = {model["model_id"].value: model for model in models}
+    ids = list(dict.fromkeys([*by_id, *(metric["model_id"].value for metric in metrics)]))
+    ids.sort(key=lambda id_: id_ not in by_id or by_id[id_]["role"].value == "baseline")
+    cells = {(metric["model_id"].value, metric["metric"].value): metric for metric in metrics}
+    columns = [name for name in _METRICS if any(name == metric for _, metric in cells)]
+    rows = [
+        {
+            "name": _model_name(by_id, id_),
+            "used": id_ == used,
+            "cells": [_metric(cells[id_, name]) if (id_, name) in cells else None for name in columns],
+        }
+        for id_ in ids
+    ]
+    candidate = next((model for model in models if model["role"].value != "baseline"), None)
+    blocks = next((metric["blocks"] for metric in metrics if not metric["blocks"].is_absent), None)
+    points = list(found["calibration"])
+    most = 1.08 * max((max(p["predicted"].value, p["observed"].value) for p in points), default=1.0) or 1.0
+    return {
+        "verdict": () if candidate is None else _verdict(candidate),
+        "tone": "" if candidate is None or candidate["promoted"].value else "warn",
+        "comparisons": _comparisons(metrics),
+        "source": "" if used is None else f"Scores above: {_model_name(by_id, used)}.",
+        "period": _period(models),
+        "blocks": ()
+        if blocks is None
+        else ("intervals from ", figure(blocks, fmt.count(blocks.value)), " blocks of dates"),
+        "columns": [_METRICS[name] for name in columns],
+        "rows": rows,
+        "points": [
+            {
+                "x": charts.percent(100 * p["predicted"].value / most),
+                "y": charts.percent(100 - 100 * p["observed"].value / most),
+                "text": (
+                    f"{fmt.percent(p['predicted'].value)} predicted, "
+                    f"{fmt.percent(p['observed'].value)} observed, {fmt.plural(p['rows'].value, 'row')}"
+                ),
+            }
+            for p in points
+        ],
+        "most": fmt.percent(most),
+    }
+
+
+def _verdict(candidate: Cursor) -> Rich:
+    promoted, reason = candidate["promoted"], candidate["reason"].value or ""
+    word = "Promoted" if promoted.value else "Not promoted"
+    # The gate's own sentence begins with the same word.
+    detail = reason.removeprefix(f"{word}: ").removeprefix(word)
+    return (figure(promoted, word), f": {detail}" if detail else "")
+
+
+def _comparisons(metrics: list[Cursor]) -> Rich:
+    """Candidate less each baseline on the same days; above zero is better."""
+    parts: list[Rich] = []
+    prefix = "average_precision_minus_"
+    for metric in metrics:
+        name = metric["metric"].value
+        if not name.startswith(prefix) or metric["estimate"]["value"].is_absent:
+            continue
+        shown = _metric(metric, signed=True)
+        low = metric["estimate"]["ci_low"].value
+        verb = "beats" if low is not None and low > 0 else "does not clearly beat"
+        parts.append(
+            (
+                f"{verb} {name.removeprefix(prefix).replace('_', ' ')} (",
+                shown["value"],
+                ", ",
+                *shown["interval"],
+                ")",
+            )
+        )
+    return () if not parts else ("On average precision the candidate ", *joined(parts, "; "), ".")
+
+
+def _period(models: list[Cursor]) -> Rich:
+    tested = next((model for model in models if not model["tested_from"].is_absent), None)
+    if tested is None:
+        return ()
+
+    def span(start: Cursor, end: Cursor) -> Rich:
+        return (figure(start, fmt.short_day(start.value)), " to ", figure(end, fmt.short_day(end.value)))
+
+    text: Rich = ("Tested out of time, ", *span(tested["tested_from"], tested["tested_to"]))
+    if tested["trained_from"].is_absent:
+        return text
+    return (*text, "; trained on ", *span(tested["trained_from"], tested["trained_to"]))
+
+
+def _model_name(by_id: dict[str, Cursor], id_: str) -> str:
+    if id_ not in by_id:
+        return title(id_)
+    family = by_id[id_]["family"].value
+    return f"{_FAMILIES.get(family, title(family))}, {by_id[id_]['role'].value}"
+
+
+def _metric(metric: Cursor, *, signed: bool = False) -> dict[str, Any]:
+    estimate = metric["estimate"]
+    low, high, value = (estimate[key] for key in ("ci_low", "ci_high", "value"))
+
+    def text(fact: Cursor) -> Figure:
+        return figure(fact, fmt.NOT_AVAILABLE if fact.is_absent else fmt.fixed(fact.value, 3, signed=signed))
+
+    if low.is_absent or high.is_absent:
+        return {"value": text(value), "interval": (estimate["note"].value or "",)}
+    return {"value": text(value), "interval": (text(low), " – ", text(high))}

@@ -1,0 +1,167 @@
+"""The Spark stage and its plain witness agree, and a rejected delivery leaves the tables as they were."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from acceleray.errors import InputDataError
+from acceleray.lake.check import load_inputs
+from acceleray.lake.content import content_hash
+from acceleray.lake.night import NightTables
+from acceleray.stages import ingest
+from acceleray.stages.context import StageContext
+
+pytestmark = pytest.mark.engines
+
+
+def _context(project, spark, run_id: str = "r1", **changes: Any) -> StageContext:
+    return StageContext(
+        project=project.path,
+        run_directory=project.path / "runs" / run_id,
+        settings=project.settings(**changes),
+        scenarios=tuple(project.scenarios()),
+        limits=(),
+        tables=NightTables(root=project.path / "lake", run_id=run_id),
+        started_at=dt.datetime(2018, 12, 28, 23, tzinfo=dt.UTC),
+        progress=lambda line: None,
+        tracking_uri="",
+        spark=spark,
+        record={},
+    )
+
+
+def _hashes(context: StageContext) -> dict[str, str]:
+    return {name: commit.content_hash for name, commit in context.tables.commits.items()}
+
+
+def _witness(context: StageContext) -> dict[str, str]:
+    from acceleray.domain.tables import contract
+
+    tables = load_inputs(context.settings, context.project, context.scenarios).tables
+    return {name: content_hash(table, contract(name).key) for name, table in tables.items()}
+
+
+def test_good_inputs_equal_the_witness_bit_for_bit(inputs_project, spark):
+    context = _context(inputs_project, spark)
+    ingest.run(context)
+    assert set(context.tables.commits) == set(ingest.WRITES)
+    assert _hashes(context) == _witness(context)
+    assert context.record["rows_rejected"] == 0
+    assert json.dumps(context.record)
+    # Running the finished stage again commits nothing new.
+    versions = {name: commit.version for name, commit in context.tables.commits.items()}
+    again = _context(inputs_project, spark)
+    ingest.run(again)
+    assert {name: commit.version for name, commit in again.tables.commits.items()} == versions
+
+
+def test_parquet_and_python_sources_give_the_same_tables(inputs_project, spark):
+    context = _context(inputs_project, spark)
+    ingest.run(context)
+    market = pa.csv.read_csv(inputs_project.path / "inputs" / "market.csv")
+    pq.write_table(market, inputs_project.path / "inputs" / "market.parquet")
+    (inputs_project.path / "book.py").write_text(
+        "import pandas as pd\n"
+        "from pathlib import Path\n"
+        "def positions():\n"
+        "    return pd.read_csv(Path(__file__).parent / 'inputs' / 'positions.csv')\n"
+    )
+    inputs = {"market": "inputs/market.parquet", "positions": "python:book.positions"}
+    inputs["obligors"] = "inputs/obligors.csv"
+    other = _context(inputs_project, spark, "r2", inputs=inputs)
+    ingest.run(other)
+    same = set(ingest.WRITES) - {"raw.controls"}
+    assert {n: h for n, h in _hashes(other).items() if n in same} == {
+        n: h for n, h in _hashes(context).items() if n in same
+    }
+    assert _hashes(other) == _witness(other)
+
+
+def _spoil(project) -> None:
+    """One of each kind of row problem, with what follows from them."""
+    project.replace("factors", "IBM,spot,USD,5", "IBM,spott,USD,5")
+    project.replace("market", "2018-12-27,SPX,", "2018-12-26,SPX,")
+    project.replace("market", "AAA,0.0418", "AAA,4.18")
+    project.replace("market", "2018-12-28,VIX,0.25", "2018-12-28,VIX,nan")
+    project.replace("instruments", "SAP,equity,EUR", "SAP,equity,GBP")
+    project.replace("instruments", "2019-03-15", "2018-12-21")
+    text = project.read("positions").replace("Bonds,AAA-2038,1000", "Bonds,AAA-2039,1000")
+    project.write("positions", text + "Equity/US,AAPL,x\n\nshort,row\nusd:1y,IBM,\n")
+    project.replace("obligors", "0.02,0.45", "2,0.45")
+    project.write("factors", project.read("factors") + "usd:1y,zero_rate,,\n")
+
+
+def test_rejected_rows_stop_the_night_before_any_table_changes(inputs_project, spark):
+    first = _context(inputs_project, spark)
+    ingest.run(first)
+    before = _hashes(first)
+    _spoil(inputs_project)
+    context = _context(inputs_project, spark, "r2")
+    with pytest.raises(InputDataError) as caught:
+        ingest.run(context)
+    assert caught.value.exit_code == 3
+    assert "inputs/factors.csv:3: kind: 'spott' is not one of spot" in caught.value.message
+    assert context.tables.commits == {}
+    assert not any(context.tables.is_written(name) for name in ingest.WRITES)
+    assert {name: first.tables.commits[name].content_hash for name in before} == before
+    rejected = pa.csv.read_csv(context.run_directory / "rejected.csv")
+    assert str(Path("rejected.csv")) in str(caught.value)
+    witness = load_inputs(context.settings, context.project).tables["raw.rejected"]
+    assert rejected.num_rows == witness.num_rows >= 15
+    assert set(rejected["input"].to_pylist()) == {"factors", "market", "instruments", "positions", "obligors"}
+
+
+def test_excluded_rows_are_kept_with_their_reason(inputs_project, spark):
+    _spoil(inputs_project)
+    context = _context(inputs_project, spark, ingest={"on_bad_rows": "exclude"})
+    ingest.run(context)
+    assert _hashes(context) == _witness(context)
+    rejected = context.tables.read("raw.rejected").to_pylist()
+    reasons = {(row["input"], row["line"], row["column"]): row["reason"] for row in rejected}
+    assert reasons["positions", 7, "instrument_id"] == (
+        "the same portfolio_id and instrument_id as in line 2"
+    )
+    assert reasons["positions", 7, "quantity"] == "is not a number"
+    assert reasons["positions", 9, "*"] == "the row has 2 cells, the header has 3"
+    assert reasons["positions", 10, "quantity"] == "the cell is empty"
+    assert reasons["factors", 9, "factor_id"] == "is given by the settings too"
+    assert reasons["positions", 6, "instrument_id"] == "ended on 2018-12-21, not after as_of"
+    controls = {row["input"]: row for row in context.record["controls"]}
+    for row in controls.values():
+        parts = row["rows_accepted"] + row["rows_rejected"] + row["rows_after_as_of"]
+        assert row["rows_read"] == parts
+    assert context.record["rows_rejected"] == sum(row["rows_rejected"] for row in controls.values())
+
+
+def test_wrong_columns_and_dates_stop_the_night(inputs_project, spark):
+    context = _context(inputs_project, spark, as_of=dt.date(2019, 6, 3))
+    with pytest.raises(InputDataError, match="lies outside the data"):
+        ingest.run(context)
+    inputs_project.replace("instruments", "spread_factor", "spred_factor")
+    with pytest.raises(InputDataError, match=r"instruments.csv:1: spred_factor: .*did you mean"):
+        ingest.run(_context(inputs_project, spark))
+    assert not (inputs_project.path / "lake").exists()
+
+
+def test_a_retry_refuses_to_mix_two_deliveries(inputs_project, spark):
+    context = _context(inputs_project, spark)
+    ingest.run(context)
+    inputs_project.replace("positions", "AAPL,100", "AAPL,101")
+    with pytest.raises(InputDataError, match="inputs changed since run r1 began to commit: positions"):
+        ingest.run(_context(inputs_project, spark))
+
+
+def test_no_obligors_is_an_empty_table(inputs_project, spark):
+    (inputs_project.path / "scenarios.yaml").write_text("[]")
+    context = _context(inputs_project, spark, inputs={})
+    ingest.run(context)
+    assert context.tables.read("raw.obligors").num_rows == 0
+    assert _hashes(context) == _witness(context)

@@ -1,0 +1,160 @@
+"""The market side on Ray: the same bits as the plain process, whatever the number of CPUs."""
+
+import datetime as dt
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from acceleray.config.models import Scenario, Settings
+from acceleray.domain.scenario import FilteredHistorical, MonteCarlo
+from acceleray.domain.tables import contract
+from acceleray.engines.ray import session
+from acceleray.errors import NumericalError, TaskFailedError
+from acceleray.lake.content import content_hash
+from acceleray.lake.night import NightTables
+from acceleray.risk.calibration import calibrate_risk
+from acceleray.risk.fan_out import fan_out
+from acceleray.risk.forecasts import forecast_table
+from acceleray.risk.market import revalue
+from acceleray.risk.parameters import RiskParameters
+from acceleray.risk.resolve import resolve
+from acceleray.stages import simulate
+from acceleray.stages.context import StageContext
+from tests.unit.risk.conftest import AS_OF, FACTORS_FULL, make_book, make_market
+
+pytestmark = pytest.mark.engines
+
+SETTINGS = Settings.model_validate(
+    {
+        "name": "test",
+        "as_of": AS_OF,
+        "base_currency": "USD",
+        "simulate": {"window_days": 150, "backtest_days": 60, "n_paths": 1500, "block_size": 512},
+        "calibrate": {"volatility_window_days": 300, "refit_every_days": 40},
+    }
+)
+SCENARIOS = (
+    Scenario.model_validate(
+        {"name": "crash", "shocks": [{"select": {"kind": "spot"}, "move": {"scale": 0.8}}]}
+    ),
+    Scenario.model_validate({"name": "replay", "from": "2018-10-03", "to": "2018-11-05"}),
+)
+
+
+def bad(kind):
+    raise NumericalError("no price") if kind == "ours" else RuntimeError("broken")
+
+
+def test_tasks_give_the_bits_of_the_plain_process(tmp_path):
+    market, book = make_market(), make_book()
+    sets = (
+        MonteCarlo(n_paths=1500, horizon_days=3, seed=1, dof=5),
+        FilteredHistorical(window_days=100, horizon_days=5, n_paths=1500, seed=2),
+    )
+    plain = [revalue(book, market, each, block_size=256).cube for each in sets]
+    fits = calibrate_risk(market, SETTINGS, distributed=False)
+    past = _forecast(book, market, fits, distributed=False)
+    hashes = {}
+    for cpus in (2, 1):
+        with session(cpus=cpus):
+            for each, expected in zip(sets, plain, strict=True):
+                cube = revalue(book, market, each, block_size=256, n_workers=2).cube
+                np.testing.assert_array_equal(cube, expected)
+            for name, table in calibrate_risk(market, SETTINGS).items():
+                assert content_hash(table, contract(name).key) == content_hash(fits[name], contract(name).key)
+            assert _forecast(book, market, fits, distributed=True).equals(past)
+            hashes[cpus] = _stage(tmp_path / str(cpus), market, book, fits)
+            if cpus == 2:
+                # An error of ours arrives as it was raised, any other names the task.
+                with pytest.raises(NumericalError, match="no price"):
+                    fan_out(bad, (), [("ours",)], what="call", distributed=True)
+                with pytest.raises(TaskFailedError, match="call 0 failed: broken"):
+                    fan_out(bad, (), [("theirs",)], what="call", distributed=True)
+    assert hashes[1] == hashes[2]
+
+
+def _forecast(book, market, fits, *, distributed):
+    return forecast_table(
+        resolve(book, market, history_days=210),
+        market,
+        RiskParameters.from_tables(market, *fits.values(), volatility_days=300, covariance_days=150),
+        window_days=150,
+        backtest_days=60,
+        covariance_decay=0.97,
+        seed=5,
+        nodes=book.nodes,
+        distributed=distributed,
+    )
+
+
+def _stage(folder, market, book, fits):
+    """Run the stage on a lake of its own, check what it wrote, and return the content hashes."""
+    tables = NightTables(root=folder / "lake", run_id="night")
+    inputs = {
+        "raw.positions": book.positions,
+        "raw.instruments": book.instruments,
+        "raw.factors": pa.Table.from_pylist(FACTORS_FULL, schema=contract("raw.factors").schema),
+        "market.levels": _levels(market),
+        **fits,
+    }
+    for name, table in inputs.items():
+        tables.write(name, table)
+    record, lines = {}, []
+    context = StageContext(
+        project=folder,
+        run_directory=folder,
+        settings=SETTINGS,
+        scenarios=SCENARIOS,
+        limits=(),
+        tables=tables,
+        started_at=dt.datetime(2018, 12, 31, tzinfo=dt.UTC),
+        progress=lines.append,
+        tracking_uri="",
+        record=record,
+    )
+    simulate.run(context)
+    written = {name: tables.read(name) for name in simulate.WRITES}
+    counts = {name: table.num_rows for name, table in written.items()}
+    n_nodes, n_positions = len(book.nodes), len(book.portfolio_ids)
+    # Two historical sets and one filtered one of the window, and five of n_paths.
+    n_scenarios = 3 * 150 + 5 * 1500
+    assert counts["result.values"] == n_positions
+    assert counts["result.pnl"] == n_positions * n_scenarios
+    assert counts["result.scenarios"] == n_scenarios
+    assert counts["result.measures"] == n_nodes * 8 * 2
+    assert counts["result.stress"] == n_nodes * len(SCENARIOS)
+    assert counts["result.forecasts"] == n_nodes * 4 * 2 * 60
+    assert counts["result.credit"] == 0
+    assert record["positions"] == n_positions
+    assert record["positions_excluded"] == []
+    # The figures follow from the stored paths.
+    for row in written["result.measures"].to_pylist():
+        if (row["portfolio_id"], row["measure"], row["method"]) == ("Fund", "VaR", "monte_carlo_t"):
+            pnl = written["result.pnl"].to_pandas()
+            mine = pnl[(pnl.method == "monte_carlo_t") & (pnl.horizon_days == row["horizon_days"])]
+            losses = -mine.groupby("scenario").pnl.sum().to_numpy()
+            assert row["value"] == pytest.approx(np.sort(losses)[1485 - 1], rel=1e-9)
+    # Once more, as after a crash: nothing is computed or written again.
+    lines.clear()
+    simulate.run(context)
+    assert lines == []
+    return {name: content_hash(table, contract(name).key) for name, table in written.items()}
+
+
+def _levels(market):
+    rows = [
+        (day, name, level)
+        for i, day in enumerate(market.dates.tolist())
+        for factor, name, level in zip(market.factors, market.factor_ids, market.levels[i], strict=True)
+        if not factor.fixed or day == AS_OF
+    ]
+    return pa.table(
+        {
+            "date": pa.array([row[0] for row in rows], pa.date32()),
+            "factor_id": [row[1] for row in rows],
+            "value": [row[2] for row in rows],
+            "observed_on": pa.array([row[0] for row in rows], pa.date32()),
+            "age_days": np.zeros(len(rows), dtype=np.int64),
+        }
+    )

@@ -1,0 +1,85 @@
+import datetime as dt
+
+import numpy as np
+import pytest
+
+from acceleray.domain.tables import contract
+from acceleray.errors import MissingDataError
+from acceleray.lake.content import content_hash
+from acceleray.risk.calibration import calibrate_risk, refit_dates
+
+from .conftest import make_market
+from .test_parameters import SETTINGS
+
+
+@pytest.fixture(scope="module")
+def tables(market):
+    return calibrate_risk(market, SETTINGS, distributed=False)
+
+
+def test_refits_reach_back_through_the_backtest(market):
+    # 60 days in steps of 40: one step would not reach the eve of the first forecast.
+    assert refit_dates(market, SETTINGS) == tuple(market.dates[[419 - 80, 419 - 40, 419]].tolist())
+    with pytest.raises(MissingDataError, match="needs more than 70 dates"):
+        refit_dates(make_market(70), SETTINGS)
+
+
+def test_every_moving_factor_is_fitted_on_every_date(market, tables):
+    rows = tables["params.volatility"].to_pylist()
+    expected = {
+        (factor.factor_id, day)
+        for factor in market.factors
+        if not factor.fixed
+        for day in refit_dates(market, SETTINGS)
+    }
+    assert {(row["factor_id"], row["fitted_on"]) for row in rows} == expected
+    models = {row["factor_id"]: row["model"] for row in rows}
+    assert models["AAA"] == "constant"
+    assert all((row["note"] is None) == (row["model"] == "garch") for row in rows)
+
+
+def test_risk_parameters(tables):
+    risk = dict(zip(*(tables["params.risk"][name].to_pylist() for name in ("name", "value")), strict=True))
+    assert 3.0 <= risk["t_dof"] <= 30.0
+    assert risk["covariance_repaired"] == 0.0
+    assert risk["covariance_days"] == 150.0
+    assert risk["factors_constant"] + risk["factors_ewma"] + risk["factors_garch"] == 6
+
+
+def test_tables_follow_their_contracts(tables):
+    assert list(tables) == ["params.volatility", "params.covariance", "params.risk"]
+    for name, table in tables.items():
+        assert table.schema.equals(contract(name).schema)
+
+
+def test_it_repeats_to_the_bit(market, tables):
+    again = calibrate_risk(market, SETTINGS, distributed=False)
+    for name, table in tables.items():
+        assert content_hash(again[name], contract(name).key) == content_hash(table, contract(name).key)
+
+
+def test_earlier_fits_do_not_know_later_days(market, tables):
+    cut = 419 - 40
+    levels = np.array(market.levels)
+    moving = ~market.fixed
+    noise = np.exp(np.random.default_rng(1).normal(size=levels[cut + 1 :, moving].shape) * 0.1)
+    levels[cut + 1 :, moving] *= noise
+    other = type(market)(
+        as_of=market.as_of,
+        factors=market.factors,
+        dates=market.dates,
+        levels=levels,
+        observed_on=market.observed_on,
+        age_days=market.age_days,
+    )
+    day = market.dates[cut].item()
+
+    def until(found):
+        return [row for row in found["params.volatility"].to_pylist() if row["fitted_on"] <= day]
+
+    assert until(calibrate_risk(other, SETTINGS, distributed=False)) == until(tables)
+
+
+def test_a_fit_date_must_be_a_session(market):
+    with pytest.raises(MissingDataError, match="must be one of the market's sessions"):
+        calibrate_risk(market, SETTINGS, fit_dates=[dt.date(2018, 12, 25), dt.date(2018, 12, 29)])

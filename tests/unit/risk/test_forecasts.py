@@ -1,0 +1,124 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from acceleray.domain.scenario import FilteredHistorical, Historical
+from acceleray.risk.calibration import calibrate_risk
+from acceleray.risk.forecasts import FORECAST_METHODS, forecast_table
+from acceleray.risk.market import cubes
+from acceleray.risk.parameters import RiskParameters
+from acceleray.risk.plans import prepare
+from acceleray.risk.resolve import resolve
+from acceleray.risk.results import Pnl
+from acceleray.risk.valuation import position_pnl
+
+from .test_parameters import SETTINGS
+
+NODES = ("Alpha", "Fund")
+DAYS = 30
+
+
+def forecast(book, market, parameters):
+    return forecast_table(
+        resolve(book, market, history_days=150 + DAYS),
+        market,
+        parameters,
+        window_days=150,
+        backtest_days=DAYS,
+        covariance_decay=0.97,
+        seed=5,
+        nodes=NODES,
+        distributed=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def parameters(market):
+    tables = calibrate_risk(market, SETTINGS, distributed=False)
+    return RiskParameters.from_tables(market, *tables.values(), volatility_days=300, covariance_days=150)
+
+
+@pytest.fixture(scope="module")
+def table(book, market, parameters):
+    return forecast(book, market, parameters)
+
+
+def pick(table, **wanted):
+    return [row for row in table.to_pylist() if all(row[name] == value for name, value in wanted.items())]
+
+
+def test_every_node_method_level_and_day(table, market):
+    assert table.num_rows == len(NODES) * len(FORECAST_METHODS) * 2 * DAYS
+    days = {row["date"] for row in table.to_pylist()}
+    assert days == set(market.dates[-DAYS:].tolist())
+
+
+def test_the_gain_is_that_of_the_day(table, book, market):
+    found = resolve(book, market)
+    realised = position_pnl(found.priced, market.levels[-DAYS:], market.levels[-DAYS - 1 : -1]).sum(axis=0)
+    rows = pick(table, portfolio_id="Fund", method="historical", level=0.99)
+    np.testing.assert_allclose([row["pnl"] for row in rows], realised, rtol=1e-9)
+
+
+@pytest.mark.parametrize("back", [1, 12, DAYS])
+def test_a_forecast_is_last_nights_figure(table, book, market, parameters, back):
+    """The plain witness: cut the market at the eve, and simulate as on any night."""
+    row = market.dates.size - back
+    eve = dataclasses.replace(
+        market, as_of=market.dates[row - 1].item(), dates=market.dates[:row], levels=market.levels[:row]
+    )
+    # Today's static book: times to expiry are those of today.
+    found = resolve(book, market)
+    for method, scenarios in (
+        ("historical", Historical(window_days=150)),
+        ("filtered_historical", FilteredHistorical(window_days=150)),
+    ):
+        plan, labels = prepare(scenarios, eve, parameters, block_size=1000)
+        (cube,) = cubes(found.priced, eve.base, [plan], distributed=False)
+        pnl = Pnl(resolution=found, labels=labels, cube=cube)
+        for level in (0.975, 0.99):
+            (expected,) = pick(
+                table, portfolio_id="Alpha", method=method, level=level, date=market.dates[row].item()
+            )
+            assert expected["var"] == pytest.approx(pnl.var(level, "Alpha").value, rel=1e-12)
+
+
+def test_no_forecast_knows_its_own_day_or_later(table, book, market, parameters):
+    cut = market.dates.size - 10
+    levels = np.array(market.levels)
+    moving = ~market.fixed
+    noise = np.random.default_rng(3).normal(size=levels[cut:, moving].shape)
+    levels[cut:, moving] *= np.exp(0.2 * noise)
+    noisy = forecast(book, dataclasses.replace(market, levels=levels), parameters_known_by(parameters, 379))
+    clean = forecast(book, market, parameters_known_by(parameters, 379))
+    changed = 0
+    for before, after in zip(clean.to_pylist(), noisy.to_pylist(), strict=True):
+        if before["date"] <= market.dates[cut].item():
+            assert before["var"] == after["var"]
+        else:
+            changed += before["var"] != after["var"]
+    assert changed > 0
+
+
+def parameters_known_by(parameters, row):
+    """Keep the fits made at or before a row, as a night of that day had them."""
+    fits = parameters.volatility
+    keep = fits.fitted_rows <= row
+    return dataclasses.replace(
+        parameters,
+        volatility=dataclasses.replace(
+            fits,
+            **{
+                name: getattr(fits, name)[keep]
+                for name in ("fitted_rows", "omega", "alpha", "beta", "initial_variance", "first_rows")
+            },
+        ),
+    )
+
+
+def test_tails_are_ordered(table):
+    for method in FORECAST_METHODS:
+        wide = [row["var"] for row in pick(table, portfolio_id="Fund", method=method, level=0.99)]
+        narrow = [row["var"] for row in pick(table, portfolio_id="Fund", method=method, level=0.975)]
+        assert (np.array(wide) >= np.array(narrow)).all()
