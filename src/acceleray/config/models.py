@@ -35,22 +35,28 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class BellSettings(_Model):
     """The exchange whose next open is the deadline."""
 
     exchange: str = "XNYS"
+    """Market identifier code of an exchange_calendars calendar; its sessions are also the days of the
+    data."""
     lead_minutes: Annotated[int, Field(ge=0, le=1440)] = 120
+    """Minutes before the bell by which the report is wanted."""
 
 
 class CurveSettings(_Model):
     """A zero curve given as numbers: continuously compounded, ACT/365F, held fixed in every scenario."""
 
     source: str
+    """Where the numbers are from; printed in the report."""
     tenors_years: tuple[Annotated[float, Field(gt=0.0)], ...]
+    """Increasing times in years, ACT/365F."""
     zero_rates: tuple[Annotated[float, Field(gt=-0.2, lt=1.0)], ...]
+    """Continuously compounded rates at those times, as fractions."""
 
     @model_validator(mode="after")
     def _same_length(self) -> CurveSettings:
@@ -67,17 +73,24 @@ class DividendYieldSettings(_Model):
     """A continuous dividend yield given as a number, held fixed in every scenario."""
 
     source: str
+    """Where the number is from; printed in the report."""
     value: Annotated[float, Field(gt=-0.2, lt=1.0)]
+    """Continuously compounded yield as a fraction."""
 
 
 class InputsSettings(_Model):
     """Where each input comes from: a path relative to the project, or ``python:module.function``."""
 
     positions: str = "inputs/positions.csv"
+    """What is held."""
     instruments: str = "inputs/instruments.csv"
+    """What the held instruments are."""
     market: str = "inputs/market.csv"
+    """History of every factor."""
     factors: str = "inputs/factors.csv"
+    """What the factors are."""
     obligors: str | None = None
+    """The loan book; without it no credit figure is computed."""
 
 
 class IngestSettings(_Model):
@@ -88,150 +101,234 @@ class IngestSettings(_Model):
     """
 
     on_bad_rows: Literal["stop", "exclude"] = "stop"
+    """`stop` before any table changes (exit code 3), or `exclude` the rows and go on (PARTIAL, exit code
+    4)."""
 
 
 class FeaturesSettings(_Model):
     """The early-warning label and the reference series of the features."""
 
     horizon_days: Positive = 20
+    """Sessions ahead whose worst close decides the label."""
     threshold_quantile: Level = 0.9
+    """Quantile of past adverse moves that a label has to exceed."""
     threshold_window_days: Positive = 1000
+    """Most past moves behind a threshold."""
     threshold_min_days: Positive = 500
+    """Fewest past moves behind a threshold; not more than the window."""
     index_factor: str | None = None
+    """Factor whose moves stand for the stock market in beta, correlation and state of the market."""
     oil_factor: str | None = None
+    """Factor that stands for oil."""
     credit_spread_factors: tuple[str, str] | None = None
+    """Riskier and safer yield whose difference is the credit spread."""
     short_rate_factor: str | None = None
+    """Factor that stands for the short rate."""
 
 
 class CalibrateSettings(_Model):
     """Search for the early-warning model's hyperparameters, and the risk model's own parameters."""
 
     n_trials: Positive = 12
+    """Configurations of the early-warning model that are tried."""
     batch_size: Positive = 4
+    """Trials that run together; a trial is compared with earlier, complete batches only."""
     max_rounds: Positive = 120
+    """Most boosting rounds of a trial."""
     first_rung_rounds: Positive = 15
+    """Rounds after which a trial may be stopped for the first time."""
     reduction_factor: Annotated[int, Field(ge=2)] = 2
+    """The best one in so many goes on at a rung, and rungs are that factor apart."""
     folds: Positive = 3
-    # Sessions kept free between a training label's window and the rows that judge it.
+    """Walk-forward folds of the search."""
     embargo_days: Annotated[int, Field(ge=20)] = 20
+    """Sessions kept free between a training label's window and the rows that judge it; at least
+    `features.horizon_days` are kept."""
     sample_every_days: Positive = 5
+    """Every n-th session is learned from; windows of neighbours overlap almost wholly."""
     train_factors: tuple[str, ...] = ()
+    """Factors to learn from; all spot factors if empty."""
     train_from: dt.date | None = None
+    """First date to learn from; the start of the history if absent."""
     out_of_time_days: Positive = 750
+    """Length of the out-of-time test: the last so many labelled sessions."""
     seed: int = 7
+    """Seed of the search and of the trials."""
     volatility_window_days: Positive = 1000
+    """Most daily moves behind a volatility fit."""
     refit_every_days: Positive = 20
+    """Sessions between two volatility fits, counted back from `as_of`."""
     ewma_decay: Level = 0.94
+    """Decay of the volatility where GARCH does not fit."""
     covariance_decay: Level = 0.97
+    """Decay of the exponentially weighted covariance, tonight's and the backtest's."""
 
 
 class TrainSettings(_Model):
     """Data-parallel training and the gate to champion."""
 
     n_workers: Positive = 2
+    """Ranks of the data-parallel training; another number is another model."""
     seed: int = 7
+    """Seed of training and of the bootstrap."""
     block_days: Positive = 20
+    """Shortest block of sessions that the bootstrap draws."""
     bootstrap_samples: Positive = 1000
+    """Resamples behind an interval."""
     registered_model: str = "early-warning"
-    # Who stands behind a promotion when the gate's evidence passes; without a name nothing is promoted.
+    """Name in the MLflow registry."""
     approver: str | None = None
+    """Who stands behind a promotion when the gate's evidence passes; without a name nothing is promoted."""
 
 
 class CreditSettings(_Model):
     """One-factor Gaussian copula."""
 
     n_paths: Positive = 4000
+    """Paths per credit scenario."""
     block_size: Positive = 500
+    """Paths per task; random streams belong to blocks, so results depend on it."""
     correlation: dict[str, Fraction] = Field(default_factory=dict)
+    """Asset correlation of each segment, below 1; every segment of the book needs one."""
     levels: tuple[Level, ...] = (0.95, 0.99, 0.999)
+    """Levels of VaR, ES and economic capital."""
 
 
 class SimulateSettings(_Model):
     """Scenario sets, measures and the block of work."""
 
     seed: int = 20181228
+    """Seed of Monte-Carlo, filtered historical, backtest and credit draws."""
     headline_method: Literal["historical", "filtered_historical", "monte_carlo_gaussian", "monte_carlo_t"] = (
         "historical"
     )
+    """Method of limits, contributions and the first figures of the report."""
     window_days: Positive = 500
+    """Past moves behind historical scenarios, behind the covariance, and behind each backtest forecast."""
     horizons_days: tuple[Positive, ...] = (1, 10)
+    """Horizons of the measures in business days."""
     n_paths: Positive = 10_000
+    """Paths of Monte-Carlo, and of filtered historical beyond one day."""
     block_size: Positive = 2_048
+    """Scenarios per task; random streams belong to blocks, so Monte-Carlo results depend on it."""
     var_level: Level = 0.99
+    """Level of value at risk."""
     es_level: Level = 0.975
+    """Level of expected shortfall."""
     interval_level: Level = 0.95
+    """Confidence of the intervals."""
     ageing: Literal["none"] = "none"
+    """`none`: moves are instantaneous, the book does not age."""
     backtest_days: Positive = 250
+    """Past sessions that are forecast."""
     on_failed_position: Literal["exclude", "stop"] = "exclude"
+    """`exclude` a position that cannot be priced (PARTIAL), or `stop` the night (exit code 3)."""
     credit: CreditSettings = CreditSettings()
+    """Settings of the loan book."""
 
 
 class ScoreSettings(_Model):
     """Buckets of the early-warning score, as multiples of the model's decision threshold."""
 
     n_actors: Positive = 2
+    """Most actors of the scoring pool."""
     batch_rows: Positive = 4096
+    """Rows per call of an actor."""
     high_multiple: Annotated[float, Field(gt=0)] = 2.0
+    """A score from this multiple of the decision threshold on is `high`."""
     watch_multiple: Annotated[float, Field(gt=0)] = 1.0
+    """A score from this multiple of the decision threshold on is `watch`."""
 
 
 class MonitorSettings(_Model):
     """Drift and backtest thresholds."""
 
     drift_current_days: Positive = 60
+    """Sessions of the current window; not more than `calibrate.out_of_time_days`."""
     drift_warning: Annotated[float, Field(gt=0)] = 0.1
+    """Population stability index from which a feature is a warning."""
     drift_alert: Annotated[float, Field(gt=0)] = 0.25
+    """Population stability index from which a feature is an alert."""
 
 
 class ReportSettings(_Model):
     """Texts that only the owner of the data can give."""
 
     approximations: tuple[str, ...] = ()
-    # Heads everything about the loan book, so that a made-up book can be called what it is.
+    """Sentences for the report's list of what is approximate."""
     credit_label: str = "Credit"
+    """Heads everything about the loan book, so that a made-up book can be called what it is."""
 
 
 class TargetSettings(_Model):
     """Where the night runs. It changes where, never what."""
 
     cpus: Positive | None = None
+    """CPUs that Ray may use; all of the machine's if absent."""
     spark_master: str = "local[2]"
+    """Spark master."""
     spark_memory: str = "1g"
+    """Memory of Spark's driver."""
     spark_shuffle_partitions: Positive = 4
+    """Partitions of a Spark shuffle."""
     ray_object_store_bytes: Positive = 300_000_000
+    """Size of Ray's object store."""
 
 
 class Settings(_Model):
     """The whole of acceleray.yaml."""
 
     name: str
+    """Name of the project; heads the report."""
     as_of: dt.date
+    """Business date of the data. Later rows are counted and left out."""
     base_currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    """Currency of every amount in the results, as a three-letter code."""
     bell: BellSettings = BellSettings()
+    """The deadline."""
     inputs: InputsSettings = InputsSettings()
+    """Where the data are."""
     curves: dict[str, CurveSettings] = Field(default_factory=dict)
+    """Discount curves given as numbers, by name."""
     dividend_yields: dict[str, DividendYieldSettings] = Field(default_factory=dict)
+    """Dividend yields given as numbers, by factor id."""
     scenarios: str | None = "scenarios.yaml"
+    """File of the scenario list, or null for none."""
     limits: str | None = "limits.yaml"
+    """File of the limits, or null for none."""
     ingest: IngestSettings = IngestSettings()
+    """The ingest stage."""
     features: FeaturesSettings = FeaturesSettings()
+    """The features stage."""
     calibrate: CalibrateSettings = CalibrateSettings()
+    """The calibrate stage."""
     train: TrainSettings = TrainSettings()
+    """The train stage."""
     simulate: SimulateSettings = SimulateSettings()
+    """The simulate stage."""
     score: ScoreSettings = ScoreSettings()
+    """The score stage."""
     monitor: MonitorSettings = MonitorSettings()
+    """The monitor stage."""
     report: ReportSettings = ReportSettings()
+    """The report stage."""
     targets: dict[str, TargetSettings] = Field(default_factory=lambda: {"laptop": TargetSettings()})
+    """Where a night can run, by name; not part of `settings_id`."""
 
 
 class Selector(_Model):
     """Which factors a shock moves; every given condition must hold. `id` may be a glob."""
 
     id: str | None = None
+    """Factor id or a glob such as `SPX*`."""
     kind: str | None = None
+    """Kind of factor."""
     curve: str | None = None
+    """Curve of the factor."""
     currency: str | None = None
+    """Currency of the factor."""
     segment: str | None = None
+    """Segment of the loan book, or a glob; for credit scenarios only."""
 
     @model_validator(mode="after")
     def _something(self) -> Selector:
@@ -244,9 +341,13 @@ class Shock(_Model):
     """One move of the selected factors, or of a segment's default probability or loss given default."""
 
     select: Selector
+    """What is shocked."""
     move: dict[Literal["scale", "add", "set"], float] | None = None
+    """`scale`, `add` or `set` the level of the selected factors, as `{scale: 0.8}`."""
     default_prob: dict[Literal["scale", "add"], float] | None = None
+    """`scale` or `add` to the segment's default probabilities; held within [0, 1]."""
     lgd: dict[Literal["scale", "add"], float] | None = None
+    """`scale` or `add` to the segment's losses given default; held within [0, 1]."""
 
     @model_validator(mode="after")
     def _one_move(self) -> Shock:
@@ -263,14 +364,18 @@ class Shock(_Model):
 class Scenario(_Model):
     """A named stress: a list of shocks, or a historical window whose moves are replayed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
 
     name: str
+    """Name in the results; no two scenarios may share one."""
     shocks: tuple[Shock, ...] = ()
+    """Applied in their order to today's levels, after the replayed window if there is one."""
     from_: Annotated[dt.date | None, Field(alias="from")] = None
+    """First close of a past window whose move is replayed."""
     to: dt.date | None = None
-    # "market" scenarios revalue the book; "credit" scenarios redraw the loan book.
+    """Last close of that window."""
     book: Literal["market", "credit"] = "market"
+    """`market` scenarios revalue the book; `credit` scenarios redraw the loan book."""
 
     @model_validator(mode="after")
     def _window_or_shocks(self) -> Scenario:
@@ -287,16 +392,27 @@ class Limit(_Model):
     """A warning and a limit for one measure of one portfolio."""
 
     portfolio_id: str
+    """A node of the hierarchy; `Fund` is the whole book."""
     type: Literal["VaR", "ES", "stress"]
+    """Which figure is limited; VaR and ES are those of `simulate.headline_method`."""
     unit: Literal["amount"] = "amount"
+    """Unit of warning and limit: an amount in base currency."""
     level: Level | None = None
+    """Level of VaR or ES; by default that of `simulate`."""
     horizon_days: Positive = 1
+    """Horizon of VaR or ES; one of `simulate.horizons_days`."""
     scenario: str | None = None
+    """Name of the market scenario of a stress limit."""
     warning: Annotated[float, Field(gt=0)]
+    """Amount above which the state is `warning`."""
     limit: Annotated[float, Field(gt=0)]
+    """Amount above which the state is `breach`."""
     hard: bool = False
+    """Noted beside a breach."""
     owner: str | None = None
+    """Whom a breach concerns."""
     waived_until: dt.date | None = None
+    """Last day of a waiver; noted beside the state, which it does not change."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Limit:
