@@ -52,7 +52,7 @@ class CurveSettings(_Model):
     """A zero curve given as numbers: continuously compounded, ACT/365F, held fixed in every scenario."""
 
     source: str
-    """Where the numbers are from; printed in the report."""
+    """Where the numbers are from; kept with the settings of every run."""
     tenors_years: tuple[Annotated[float, Field(gt=0.0)], ...]
     """Increasing times in years, ACT/365F."""
     zero_rates: tuple[Annotated[float, Field(gt=-0.2, lt=1.0)], ...]
@@ -73,7 +73,7 @@ class DividendYieldSettings(_Model):
     """A continuous dividend yield given as a number, held fixed in every scenario."""
 
     source: str
-    """Where the number is from; printed in the report."""
+    """Where the number is from; kept with the settings of every run."""
     value: Annotated[float, Field(gt=-0.2, lt=1.0)]
     """Continuously compounded yield as a fraction."""
 
@@ -328,7 +328,7 @@ class Selector(_Model):
     currency: str | None = None
     """Currency of the factor."""
     segment: str | None = None
-    """Segment of the loan book, or a glob; for credit scenarios only."""
+    """Segment of the loan book, or `*` for all; for credit scenarios only."""
 
     @model_validator(mode="after")
     def _something(self) -> Selector:

@@ -1,0 +1,147 @@
+"""The inputs reference: columns, types, ranges and needs of every input, from the contracts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import pyarrow as pa
+
+from acceleray.domain.inputs import INPUTS, VALUE_RANGES, ColumnRule, InputContract, Rule
+from acceleray.domain.market import FactorKind
+
+__all__ = ["inputs_page"]
+
+_WORDS = {pa.string(): "text", pa.float64(): "number", pa.int64(): "whole number", pa.date32(): "date"}
+
+# What the contracts do not say: the meaning of each column. A column that is missing here, or has gone,
+# stops the page.
+_MEANINGS: Mapping[str, Mapping[str, str]] = {
+    "positions": {
+        "portfolio_id": "Where the position is held; every prefix of the path is a reporting level.",
+        "instrument_id": "What is held; an accepted row of instruments that has not ended by `as_of`.",
+        "quantity": "Units or contracts; negative is short.",
+    },
+    "instruments": {
+        "instrument_id": "Name of the instrument.",
+        "kind": "How it is priced.",
+        "currency": "Currency of its price: the base currency, or one that has a factor of kind `fx`.",
+        "issuer_id": "Who issued it; kept, not used in any figure.",
+        "factor_id": "The factor whose level is its price, or its underlying.",
+        "multiplier": "Payoff units per unit held; 1 if empty.",
+        "expiry": "Last day of a future or option.",
+        "option_type": "Right to buy or to sell.",
+        "exercise": "Only `european` is priced; `american` is accepted here and excluded with its reason.",
+        "strike": "Strike, in the unit of the underlying.",
+        "vol_factor": "Factor of kind `implied_vol`.",
+        "dividend_yield": "Factor of kind `dividend_yield`; for an option 0 if empty.",
+        "discount_curve": "Curve of factors of kind `zero_rate`, or one of the settings.",
+        "issue_date": "No coupon is dated on or before it.",
+        "maturity": "Day of the last coupon and the face; after `issue_date`.",
+        "coupon": "Coupon of a year as a fraction of the face.",
+        "frequency": "Coupons a year; each pays coupon / frequency of the face.",
+        "face": "Amount repaid per unit.",
+        "day_count": "Kept, not used: coupons are equal, and discounting is ACT/365F.",
+        "spread_factor": "Factor of kind `credit_spread`, added to the curve; 0 if empty.",
+    },
+    "factors": {
+        "factor_id": "Name of the factor.",
+        "kind": "What its level means, and how it moves.",
+        "currency": "Of an `fx` factor: the currency of which one unit is worth that many base units.",
+        "curve": "Curve that a zero rate is a point of.",
+        "tenor_years": "Where on the curve; goes with `curve`.",
+        "proxy": "Factor whose move stands in where a replayed window has no data of this one.",
+        "max_age_days": "Oldest usable observation in calendar days; any age if empty.",
+    },
+    "market": {
+        "date": "Day that the value is stamped with; after `as_of` the row is counted and left out.",
+        "factor_id": "An accepted row of factors.",
+        "value": "Level of the factor, in the range of its kind.",
+        "available_from": "First day on which the value was known; its own date if empty.",
+    },
+    "obligors": {
+        "obligor_id": "Name of the obligor.",
+        "segment": "Segment, with a correlation in `simulate.credit.correlation`.",
+        "ead": "Exposure at default in base currency.",
+        "default_prob": "Probability of default within a year, as a fraction.",
+        "lgd": "Loss given default as a fraction of `ead`.",
+        "asset_class": "`corporate`, `sme`, `mortgage`, `qrre` or `retail`; without it no Basel capital.",
+        "maturity_years": "Effective maturity; needed for the capital of `corporate` and `sme`.",
+        "sales": "Annual sales in millions of euro; needed for the capital of `sme`.",
+        "rating": "Kept, not used in any figure.",
+    },
+}
+
+
+def inputs_page() -> str:
+    """Describe every input file."""
+    lines = [
+        "# Inputs",
+        "",
+        "Every input, as the code declares it (`acceleray.domain.inputs`): CSV in UTF-8 with commas, Parquet,",
+        "or a Python function ([how](../how-to/python-sources.md)). Column names are exact; unknown columns are",
+        "errors. Dates are written 2018-12-28, numbers with a decimal point and without separators. Rates,",
+        "spreads, volatilities and yields are fractions (0.0125), never percent. An empty cell is a missing",
+        "value.",
+    ]
+    for contract in INPUTS.values():
+        lines += ["", *_input(contract)]
+    lines += [
+        "",
+        "## Ranges of market values",
+        "",
+        "| Kind of factor | Value | Moves by |",
+        "| --- | --- | --- |",
+    ]
+    lines += [
+        f"| `{kind}` | {allowed} | {'log change' if FactorKind(kind).moves_in_logs else 'difference'} |"
+        for kind, allowed in VALUE_RANGES.items()
+    ]
+    lines += ["", "## Rules", "", "| Rule | What to do |", "| --- | --- |"]
+    lines += [f"| {rule.value.replace('_', ' ')} | {rule.hint} |" for rule in Rule]
+    return "\n".join(lines) + "\n"
+
+
+def _input(contract: InputContract) -> Iterator[str]:
+    meanings = _MEANINGS[contract.name]
+    names = [column.name for column in contract.columns]
+    if set(names) != set(meanings):
+        raise KeyError(f"{contract.name}: meanings of {sorted(set(names) ^ set(meanings))}")
+    yield f"## {contract.name}"
+    yield ""
+    key = " and ".join(f"`{name}`" for name in contract.key)
+    total = f" Control total: `{contract.amount_column}`." if contract.amount_column else ""
+    yield f"One row per {key}.{total}"
+    yield ""
+    yield "| Column | Type | Filled | Allowed | Meaning |"
+    yield "| --- | --- | --- | --- | --- |"
+    for column in contract.columns:
+        filled = "always" if column.required else _needed_by(contract, column.name)
+        cells = (f"`{column.name}`", _WORDS[column.type], filled, _allowed(column), meanings[column.name])
+        yield f"| {' | '.join(cells)} |"
+    if contract.open_prefix:
+        yield f"| `{contract.open_prefix}…` | text | if known |  | Columns of your own, kept with the row. |"
+    if contract.not_yet:
+        later = ", ".join(f"`{name}`" for name in contract.not_yet)
+        yield ""
+        yield f"Refused, because this version would have to ignore them: {later}."
+    if contract.needs and contract.name == "instruments":
+        yield ""
+        yield "| Kind | Needs |"
+        yield "| --- | --- |"
+        (kinds,) = (column.choices for column in contract.columns if column.name == "kind")
+        for kind in kinds:
+            needs = ", ".join(f"`{name}`" for name in contract.needs.get(kind, ())) or "nothing more"
+            yield f"| `{kind}` | {needs} |"
+
+
+def _needed_by(contract: InputContract, name: str) -> str:
+    kinds = [f"`{kind}`" for kind, needed in contract.needs.items() if name in needed]
+    return f"for {', '.join(kinds)}" if kinds else "if known"
+
+
+def _allowed(column: ColumnRule) -> str:
+    if column.choices:
+        return ", ".join(f"`{choice}`" for choice in column.choices)
+    if column.pattern_text:
+        return column.pattern_text
+    return str(column.range) if column.type in (pa.float64(), pa.int64()) else ""
