@@ -77,11 +77,11 @@ def inputs_page() -> str:
     lines = [
         "# Inputs",
         "",
-        "Every input, as the code declares it (`acceleray.domain.inputs`): CSV in UTF-8 with commas, Parquet,",
-        "or a Python function ([how](../how-to/python-sources.md)). Column names are exact; unknown columns are",
-        "errors. Dates are written 2018-12-28, numbers with a decimal point and without separators. Rates,",
-        "spreads, volatilities and yields are fractions (0.0125), never percent. An empty cell is a missing",
-        "value.",
+        "Every input, as the code declares it (`acceleray.domain.inputs`): CSV in UTF-8 with commas,",
+        "Parquet, or a Python function ([how](../how-to/python-sources.md)). Column names are exact; unknown",
+        "columns are errors. Dates are written 2018-12-28, numbers with a decimal point and without",
+        "separators. Rates, spreads, volatilities and yields are fractions (0.0125), never percent. An empty",
+        "cell is a missing value.",
     ]
     for contract in INPUTS.values():
         lines += ["", *_input(contract)]

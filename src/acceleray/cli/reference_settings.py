@@ -39,8 +39,8 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Every setting, as the code declares it (`acceleray.config.models`). Unknown keys are errors. A value",
-        "is taken from the first of: `--set key.path=value`, the environment (`ACCELERAY__KEY__PATH`),",
+        "Every setting, as the code declares it (`acceleray.config.models`). Unknown keys are errors. A",
+        "value is taken from the first of: `--set key.path=value`, the environment (`ACCELERAY__KEY__PATH`),",
         "`acceleray.yaml`, the default. Levels and rates are fractions; days are sessions unless they say",
         "otherwise. A `<name>` in a key is a name of your own.",
         "",
