@@ -19,6 +19,7 @@ Equity/US,IBM,-50.5
 Equity/EU,SAP,20
 Bonds,AAA-2038,1000
 Hedges,SPX-PUT,-10
+Cash,CASH-USD,5000
 """
 
 INSTRUMENTS = """\
@@ -30,6 +31,7 @@ IBM,equity,USD,IBM,,,,,,,,,,,,,,,,IT,Kim
 SAP,equity,EUR,SAP,,,,,,,,,,,,,,,,IT,
 AAA-2038,bond,USD,,,,,,,,usd,2018-06-01,2038-06-01,0.04,2,100,30/360,AAA,,,
 SPX-PUT,option,USD,SPX,put,european,2500,2019-03-15,VIX,spx_yield,usd,,,,,,,,100,,
+CASH-USD,cash,USD,,,,,,,,,,,,,,,,,,
 """
 
 FACTORS = """factor_id,kind,currency,max_age_days

@@ -51,7 +51,7 @@ def test_rows_of_the_future_are_counted_and_left_out(inputs_project):
     assert max(row["date"] for row in market) == dt.date(2018, 12, 28)
     assert max(row["date"] for row in market if row["factor_id"] == "AAA") == dt.date(2018, 11, 1)
     assert controls["market"]["rows_read"] == controls["market"]["rows_accepted"] + 13
-    assert controls["positions"]["amount_total"] == 100 - 50.5 + 20 + 1000 - 10
+    assert controls["positions"]["amount_total"] == 100 - 50.5 + 20 + 1000 - 10 + 5000
     assert controls["settings"]["rows_accepted"] == 4
 
 
@@ -81,10 +81,10 @@ def test_a_column_for_a_later_version_is_refused_not_ignored(inputs_project):
 def test_duplicated_position(inputs_project):
     inputs_project.write("positions", inputs_project.read("positions") + "Equity/US,AAPL,1\n")
     first, second = _findings(inputs_project)
-    assert (first.code, first.line, second.line) == (3, 2, 7)
+    assert (first.code, first.line, second.line) == (3, 2, 8)
     assert first.column == "instrument_id"
     assert first.value == "Equity/US, AAPL"
-    assert "as in line 7" in first.message
+    assert "as in line 8" in first.message
     assert "as in line 2" in second.message
 
 
@@ -159,7 +159,7 @@ def test_empty_file(inputs_project, text):
     inputs_project.write("positions", text)
     found = _only(_findings(inputs_project))
     assert (found["code"], found["file"]) == (3, "inputs/positions.csv")
-    assert "empty" in found["message"] or "no rows" in found["message"]
+    assert "empty" in found["message"] or "no row that" in found["message"]
 
 
 @pytest.mark.parametrize("as_of", [dt.date(2017, 1, 2), dt.date(2019, 6, 3)])

@@ -126,12 +126,12 @@ def test_excluded_rows_are_kept_with_their_reason(inputs_project, spark):
     assert _hashes(context) == _witness(context)
     rejected = context.tables.read("raw.rejected").to_pylist()
     reasons = {(row["input"], row["line"], row["column"]): row["reason"] for row in rejected}
-    assert reasons["positions", 7, "instrument_id"] == (
+    assert reasons["positions", 8, "instrument_id"] == (
         "the same portfolio_id and instrument_id as in line 2"
     )
-    assert reasons["positions", 7, "quantity"] == "is not a number"
-    assert reasons["positions", 9, "*"] == "the row has 2 cells, the header has 3"
-    assert reasons["positions", 10, "quantity"] == "the cell is empty"
+    assert reasons["positions", 8, "quantity"] == "is not a number"
+    assert reasons["positions", 10, "*"] == "the row has 2 cells, the header has 3"
+    assert reasons["positions", 11, "quantity"] == "the cell is empty"
     assert reasons["factors", 9, "factor_id"] == "is given by the settings too"
     assert reasons["positions", 6, "instrument_id"] == "ended on 2018-12-21, not after as_of"
     controls = {row["input"]: row for row in context.record["controls"]}

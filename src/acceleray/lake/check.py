@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
@@ -117,9 +117,11 @@ def load_inputs(
         )
 
     # Factors first: they say what a market value may be and what an instrument may name.
-    examined = examine_references(examine("factors"), free_factors(fixed_factors))
+    examined = examine("factors")
     names = pa.concat_tables([_accepted(examined, "factors"), fixed_factors])
-    judged["factors"] = examine_references(examined, factor_references(names, ()))
+    judged["factors"] = examine_references(
+        examined, [*free_factors(fixed_factors), *factor_references(names, ())]
+    )
     factors = pa.concat_tables([_accepted(judged["factors"], "factors"), fixed_factors])
     refused = _refused(judged["factors"], "factor_id")
     kinds = dict(zip(factors["factor_id"].to_pylist(), factors["kind"].to_pylist(), strict=True))
@@ -143,7 +145,7 @@ def load_inputs(
 
     accepted = {name: _accepted(judged[name], name) for name in judged}
     rejected = pa.concat_tables([split(judged[name], INPUTS[name])[1] for name in INPUTS])
-    findings += check_rows(sources, {name: table.num_rows for name, table in judged.items()})
+    findings += check_rows(sources, {name: table.num_rows for name, table in accepted.items()})
     findings += findings_of(rejected)
     if not {"factors", "market"} & unreadable:
         findings += check_dates(settings, factors, spans_of(accepted["market"]), _delivered(judged["market"]))
@@ -198,14 +200,14 @@ def open_inputs(settings: Settings, project: Path) -> tuple[dict[str, InputSourc
     return sources, findings
 
 
-def check_rows(sources: dict[str, InputSource], counts: dict[str, int]) -> list[Finding]:
-    """Find inputs that have a header and nothing below it."""
+def check_rows(sources: Mapping[str, InputSource], counts: Mapping[str, int]) -> list[Finding]:
+    """Find inputs without an accepted row, which is more than a night can leave out."""
     return [
         Finding(
             code=3,
             file=source.source,
             line=2,
-            message=f"the {name} input has no rows",
+            message=f"the {name} input has no row that can be used",
             hint=Rule.EMPTY.hint,
         )
         for name, source in sources.items()

@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["content_hash", "sort_by_key"]
+__all__ = ["content_hash", "has_repeated_key", "sort_by_key"]
+
+Ranks = list[npt.NDArray[np.generic]]
 
 
-def sort_by_key(table: pa.Table, key: tuple[str, ...]) -> pa.Table:
-    """Sort rows by `key`; a table that is already in order is returned without a copy."""
-    if table.num_rows < 2:
+def sort_by_key(table: pa.Table, key: Sequence[str]) -> pa.Table:
+    """Sort rows by `key`; a table that is already in order is returned without a copy.
+
+    Rows with equal keys are put in the order of their other columns, so that the result never depends on how
+    the rows arrived.
+    """
+    if table.num_rows < 2 or not key:
         return table
-    indices = pc.sort_indices(table, sort_keys=[(column, "ascending") for column in key])
-    if np.array_equal(indices.to_numpy(), np.arange(table.num_rows)):
-        return table
-    return table.take(indices)
+    ranks = [rank for name in key for rank in _ranks(table.column(name))]
+    ordered, repeated = _compare_neighbours(ranks)
+    if not ordered:
+        order = np.lexsort(ranks[::-1])
+        repeated = _compare_neighbours([rank[order] for rank in ranks])[1]
+    if repeated:
+        others = [name for name in table.column_names if name not in key]
+        ranks += [rank for name in others for rank in _ranks(table.column(name))]
+        ordered = _compare_neighbours(ranks)[0]
+        order = np.lexsort(ranks[::-1])
+    return table if ordered else table.take(pa.array(order))
+
+
+def has_repeated_key(table: pa.Table, key: Sequence[str]) -> bool:
+    """Whether two rows of a table in key order have the same key."""
+    ranks = [rank for name in key for rank in _ranks(table.column(name))]
+    return table.num_rows > 1 and _compare_neighbours(ranks)[1]
 
 
 def content_hash(table: pa.Table, key: tuple[str, ...]) -> str:
@@ -34,45 +55,105 @@ def content_hash(table: pa.Table, key: tuple[str, ...]) -> str:
     Returns
     -------
     str
-        Hexadecimal digest. Values under a null are ignored; the schema's names and types count.
+        Hexadecimal digest.
+
+    Notes
+    -----
+    Names, types, nulls and every bit of every value count: 0.0 and -0.0 differ, because "the same bits" is
+    the promise. What lies under a null does not count, nor how rows are split into files and chunks, nor
+    whether a text column is dictionary-encoded. The entries of a map are put in the order of their keys.
     """
     table = sort_by_key(table, key)
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(f"{table.num_rows};".encode())
     for field, column in zip(table.schema, table.columns, strict=True):
-        digest.update(f"{field.name}:{field.type};".encode())
-        _update(digest, column.combine_chunks() if column.num_chunks != 1 else column.chunk(0))
+        column = _plain(column)
+        digest.update(f"{field.name}:{column.type}:{column.null_count};".encode())
+        if column.null_count:
+            for chunk in column.chunks:
+                digest.update(pc.is_valid(chunk).cast(pa.uint8()).to_numpy(zero_copy_only=False))
+        for part in _parts(column):
+            digest.update(part)
     return digest.hexdigest()
 
 
-def _update(digest: hashlib._Hash, array: pa.Array) -> None:
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
-    kind = array.type
-    if pa.types.is_nested(kind):
-        # Maps and lists are few and small here; their canonical text is simplest to compare.
-        digest.update(repr(array.to_pylist()).encode())
-        return
-    digest.update(pc.is_valid(array).cast(pa.uint8()).to_numpy(zero_copy_only=False).tobytes())
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        filled = pc.fill_null(array, "")
-        digest.update(pc.binary_length(filled).cast(pa.int32()).to_numpy(zero_copy_only=False).tobytes())
-        digest.update(b"".join(_string_bytes(filled)))
-        return
-    zero = pa.scalar(False if pa.types.is_boolean(kind) else 0).cast(
-        pa.int32() if pa.types.is_date32(kind) else kind
-    )
-    plain = array.cast(pa.int32()) if pa.types.is_date32(kind) else array
-    filled = pc.fill_null(plain, zero)
-    if pa.types.is_boolean(kind):
-        filled = filled.cast(pa.uint8())
-    digest.update(filled.to_numpy(zero_copy_only=False).tobytes())
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _plain(column.cast(kind.value_type))
+    return column.cast(pa.string()) if pa.types.is_large_string(kind) else column
 
 
-def _string_bytes(array: pa.Array) -> list[bytes]:
-    buffer = array.buffers()[2]
-    if buffer is None:
-        return []
-    width = 8 if pa.types.is_large_string(array.type) else 4
-    offsets = memoryview(array.buffers()[1]).cast("q" if width == 8 else "i")
-    start, stop = offsets[array.offset], offsets[array.offset + len(array)]
-    return [memoryview(buffer)[start:stop].tobytes()]
+def _parts(column: pa.ChunkedArray) -> Iterator[bytes | memoryview]:
+    """Bytes of a column's values, the same for every way of chunking it."""
+    if pa.types.is_nested(column.type):
+        for chunk in column.chunks:
+            for value in chunk.to_pylist():
+                yield repr(sorted(value) if isinstance(value, list) else value).encode()
+    elif pa.types.is_string(column.type):
+        filled = [pc.fill_null(chunk, "") for chunk in column.chunks]
+        for chunk in filled:
+            yield _bytes(pc.binary_length(chunk).to_numpy(zero_copy_only=False))
+        for chunk in filled:
+            yield _bytes(_text_bytes(chunk))
+    else:
+        for chunk in column.chunks:
+            yield _bytes(_numbers(chunk))
+
+
+def _bytes(values: npt.NDArray[np.generic]) -> memoryview:
+    return np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"), copy=False)).data
+
+
+def _numbers(chunk: pa.Array) -> npt.NDArray[np.generic]:
+    """Values as plain numbers, zero where null."""
+    if pa.types.is_date32(chunk.type):
+        chunk = chunk.cast(pa.int32())
+    elif pa.types.is_boolean(chunk.type):
+        chunk = chunk.cast(pa.uint8())
+    if chunk.null_count:
+        chunk = pc.fill_null(chunk, pa.scalar(0, chunk.type))
+    numbers: npt.NDArray[np.generic] = chunk.to_numpy(zero_copy_only=False)
+    return numbers
+
+
+def _text_bytes(chunk: pa.Array) -> npt.NDArray[np.uint8]:
+    _, offsets, data = chunk.buffers()
+    if data is None or not len(chunk):
+        return np.zeros(0, dtype=np.uint8)
+    ends = np.frombuffer(offsets, dtype=np.int32)[[chunk.offset, chunk.offset + len(chunk)]]
+    return np.frombuffer(data, dtype=np.uint8)[ends[0] : ends[1]]
+
+
+def _ranks(column: pa.ChunkedArray) -> Ranks:
+    """Numbers that order like the column, nulls last; nothing for nested columns."""
+    column = _plain(column)
+    nulls: Ranks = []
+    if column.null_count:
+        nulls = [pc.is_null(column).cast(pa.uint8()).to_numpy()]
+    if pa.types.is_nested(column.type):
+        return nulls
+    if pa.types.is_string(column.type):
+        encoded = column.combine_chunks().dictionary_encode()
+        if isinstance(encoded, pa.ChunkedArray):
+            encoded = (
+                encoded.chunk(0) if encoded.num_chunks else pa.array([], pa.string()).dictionary_encode()
+            )
+        rank = np.empty(len(encoded.dictionary), dtype=np.int64)
+        rank[pc.sort_indices(encoded.dictionary).to_numpy()] = np.arange(len(rank))
+        codes = pc.fill_null(encoded.indices, 0).to_numpy()
+        return [*nulls, rank[codes] if len(rank) else codes.astype(np.int64)]
+    chunks = [_numbers(chunk) for chunk in column.chunks]
+    return [*nulls, np.concatenate(chunks) if chunks else np.zeros(0)]
+
+
+def _compare_neighbours(ranks: Ranks) -> tuple[bool, bool]:
+    """Whether no row is before the one above it, and whether any two neighbours are equal."""
+    if not ranks:
+        return True, False
+    before = np.zeros(len(ranks[0]) - 1, dtype=bool)
+    equal = np.ones(len(ranks[0]) - 1, dtype=bool)
+    for rank in ranks:
+        above, below = rank[:-1], rank[1:]
+        before |= equal & (below < above)  # type: ignore[operator]  # generic numbers do compare
+        equal &= above == below
+    return not before.any(), bool(equal.any())

@@ -17,6 +17,7 @@ from acceleray.lake.delta import (
     commit_files,
     committed_version,
     data_files,
+    disk_error,
     read_arrow,
     staging_folder,
 )
@@ -98,7 +99,9 @@ class NightTables:
         Raises
         ------
         SchemaError
-            If columns are missing, unknown or of another type, or a key is null.
+            If columns are missing, unknown or of another type, or a key is null or repeated.
+        StorageError
+            If the disk is full or fails.
         """
         schema = contract(name).schema
         if set(table.column_names) != set(schema.names):
@@ -110,8 +113,15 @@ class NightTables:
         except (pa.ArrowInvalid, ValueError) as error:
             raise SchemaError(f"{name}: {error}") from error
         table = sort_by_key(table, contract(name).key)
+        if self.is_written(name):
+            return self.commit(name, [])
         file = self.staging(name) / "part-0.parquet"
-        pq.write_table(table, file, compression="zstd")
+        try:
+            pq.write_table(table, file, compression="zstd", write_page_checksum=True)
+        except OSError as error:
+            # Half a file would never be committed, but on a full disk its space is needed.
+            file.unlink(missing_ok=True)
+            raise disk_error(f"{name}: writing {table.num_rows:,} rows", error) from error
         return self.commit(name, [file])
 
     def _run(self, name: str) -> str | None:

@@ -58,13 +58,17 @@ def span(low: float, high: float, least: float, most: float) -> Span:
 
 @dataclass(frozen=True, slots=True)
 class LimitBar:
-    """A limit's bar: how much is used, where warning and limit stand, and the interval's whisker."""
+    """A limit's bar: how much is used, where warning and limit stand, and the interval's whisker.
+
+    A one-sided interval has a whisker that runs on to the edge of the axis, without a cap there.
+    """
 
     used: str
     track: str
     warning: str
     limit: str
     whisker: tuple[str, str] | None
+    caps: tuple[str, ...]
 
 
 def limit_bar(used: float, warning: float, low: float | None, high: float | None, *, most: float) -> LimitBar:
@@ -78,7 +82,10 @@ def limit_bar(used: float, warning: float, low: float | None, high: float | None
         track=at(1.0),
         warning=at(warning),
         limit=at(1.0),
-        whisker=None if low is None or high is None else (at(low), at(high)),
+        whisker=None
+        if low is None and high is None
+        else (at(low or 0.0), at(most if high is None else high)),
+        caps=tuple(at(end) for end in (low, high) if end is not None),
     )
 
 

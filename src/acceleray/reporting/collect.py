@@ -197,7 +197,7 @@ def drivers(tables: Tables, settings: Settings) -> f.Drivers | None:
         level=simulate.es_level,
         horizon_days=days,
         method=method,
-        total=whole,
+        total=estimate(total),
         portfolios=tuple(portfolios),
         residual=whole - math.fsum(portfolio.value for portfolio in portfolios),
         standalone_total=together,

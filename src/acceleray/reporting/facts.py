@@ -129,7 +129,7 @@ class Drivers:
     level: float
     horizon_days: int
     method: str
-    total: float
+    total: Estimate
     portfolios: tuple[Driver, ...]
     residual: float
     standalone_total: float | None

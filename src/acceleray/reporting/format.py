@@ -82,7 +82,9 @@ _SCALES = (
 def scale_for(values: Iterable[float | None]) -> Scale:
     """Choose the unit of a group of amounts from its largest member."""
     largest = max((abs(value) for value in values if value is not None), default=0.0)
-    return next(scale for least, scale in _SCALES if largest >= least)
+    scale = next(scale for least, scale in _SCALES if largest >= least)
+    # Beside hundreds, a second decimal is noise to the eye.
+    return scale.rounded(1) if largest >= 100 * scale.divisor else scale
 
 
 def fixed(value: float, decimals: int, *, signed: bool = False) -> str:

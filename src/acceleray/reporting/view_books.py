@@ -42,7 +42,8 @@ def credit(facts: Cursor) -> dict[str, Any] | None:
     if found.is_absent:
         return None
     cases = list(found["scenarios"])
-    scale = fmt.scale_for(case["var"]["value"].value for case in cases)
+    # The unit of the base case, in which expected losses can still be read.
+    scale = fmt.scale_for([cases[0]["var"]["value"].value])
     most = 1.04 * max(
         [
             value
@@ -73,7 +74,6 @@ def credit(facts: Cursor) -> dict[str, Any] | None:
     if not found["ead"].is_absent:
         book += [", exposure ", money(found["ead"])]
     segments = list(found["segments"])
-    segment_scale = fmt.scale_for(x["var"]["value"].value for x in segments)
     paths = base["n_paths"]
     return {
         "label": found["label"].value,
@@ -81,8 +81,7 @@ def credit(facts: Cursor) -> dict[str, Any] | None:
         "book": tuple(book),
         "level": level,
         "rows": [_credit_case(case, scale, most) for case in cases],
-        "segments": [_segment(x, segment_scale) for x in segments],
-        "segment_unit": unit_name(segment_scale, facts["base_currency"].value),
+        "segments": [_segment(x, scale) for x in segments],
         "unit": unit_name(scale, facts["base_currency"].value),
         "paths": () if paths.is_absent else (figure(paths, fmt.count(paths.value)), " paths, "),
         "irb_reasons": sorted(

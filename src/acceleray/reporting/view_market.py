@@ -46,7 +46,8 @@ def _tile(tile: Cursor, at_level: str) -> dict[str, Any]:
     kind, estimate = tile["kind"].value, tile["estimate"]
     scale = fmt.scale_for([estimate["value"].value])
     has_interval = not (estimate["ci_low"].is_absent and estimate["ci_high"].is_absent)
-    parts_scale = fmt.scale_for(part["value"].value for part in tile["parts"])
+    choose = stress_scale if kind == "pnl" else fmt.scale_for
+    parts_scale = choose([part["value"].value for part in tile["parts"]])
     if kind == "count":
         value = figure(estimate["value"], fmt.count(estimate["value"].value))
         name, detail = "Early warning", f"next {fmt.plural(tile['horizon_days'].value, 'day')}"
@@ -181,18 +182,20 @@ def drivers(facts: Cursor) -> dict[str, Any] | None:
     found = facts["drivers"]
     if found.is_absent:
         return None
-    scale = fmt.scale_for([found["total"].value])
-    total = money(found["total"], scale)
+    estimate = found["total"]
+    whole = estimate["value"].value
+    scale = fmt.supported(fmt.scale_for([whole]), estimate["ci_low"].value, estimate["ci_high"].value)
+    total = money(estimate["value"], scale)
     parts = list(found["portfolios"])
     values = [part["value"].value / scale.divisor for part in parts]
     residual = found["residual"].value
     # A sum of a few floats differs from the total by rounding; only more than that is a line of its own.
-    has_residual = abs(residual) > 1e-6 * max(1.0, abs(found["total"].value))
+    has_residual = abs(residual) > 1e-6 * max(1.0, abs(whole))
     if has_residual:
         parts.append(found["residual"])
         values.append(residual / scale.divisor)
-    shown = fmt.largest_remainder(values, found["total"].value / scale.divisor, scale.decimals)
-    steps = charts.waterfall(values, found["total"].value / scale.divisor)
+    shown = fmt.largest_remainder(values, whole / scale.divisor, scale.decimals)
+    steps = charts.waterfall(values, whole / scale.divisor)
     rows = []
     for part, rounded, step in zip(parts, shown, steps, strict=False):
         is_rest = part.pointer.endswith("/residual")
@@ -229,7 +232,7 @@ def drivers(facts: Cursor) -> dict[str, Any] | None:
         "finding": tuple(finding),
         "rows": rows,
         "total": {
-            "value": money(found["total"], scale, suffix=False),
+            "value": money(estimate["value"], scale, suffix=False),
             "alone": money(found["standalone_total"], scale, suffix=False),
             "step": steps[-1],
         },

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +23,7 @@ from acceleray.engines.spark import spark_schema, translated, write_table
 from acceleray.errors import InputDataError
 from acceleray.lake.check import check_rows, findings_of, open_inputs, settings_control
 from acceleray.lake.fitness import check_dates, check_limits, check_scenarios, settings_rows
+from acceleray.lake.files import write_atomic
 from acceleray.lake.inputs import FILE, LINE, InputSource, read_file
 from acceleray.lake.references import (
     Reference,
@@ -101,8 +101,8 @@ class _Night:
         """Note every problem of every row, in the order in which one input's checks need another's rows."""
         settings = self.context.settings
         self._read("factors")
-        self._refer("factors", free_factors(self.fixed_factors))
-        self._refer("factors", factor_references(self._known_factors(), ()))
+        free = free_factors(self.fixed_factors)
+        self._refer("factors", [*free, *factor_references(self._known_factors(), ())])
         self.factors = self._known_factors()
         refused = self._refused("factors", "factor_id")
         rows = self.factors.select(["factor_id", "kind"]).to_pylist()
@@ -116,8 +116,7 @@ class _Night:
         self._refer_to_instruments()
         if "obligors" in self.sources:
             self._read("obligors")
-        for name in self.frames:
-            self._count(name)
+            self._count("obligors")
 
     def accepted(self, name: str) -> DataFrame:
         """Rows without a problem that the night can know; none if the input is not given."""
@@ -151,19 +150,13 @@ class _Night:
         market = self.accepted("market").groupBy("factor_id")
         spans = market.agg(F.min("date").alias("first"), F.max("date").alias("last")).toArrow()
         counts = {name: control["rows_accepted"] for name, control in self.controls.items()}
+        segments = self._names("obligors", "segment") if context.scenarios else []
+        portfolios = self._names("positions", "portfolio_id") if context.limits else []
         return [
-            *check_rows(dict(self.sources), counts),
+            *check_rows(self.sources, counts),
             *check_dates(settings, self.factors, spans, self.delivered),
-            *check_scenarios(
-                settings, context.scenarios, self.factors, self._names("obligors", "segment"), context.project
-            ),
-            *check_limits(
-                settings,
-                context.limits,
-                self._names("positions", "portfolio_id"),
-                context.scenarios,
-                context.project,
-            ),
+            *check_scenarios(settings, context.scenarios, self.factors, segments, context.project),
+            *check_limits(settings, context.limits, portfolios, context.scenarios, context.project),
         ]
 
     def release(self) -> None:
@@ -182,6 +175,7 @@ class _Night:
         names = [(r.column, value) for r in references for value in sorted(r.known or ())]
         known = self.spark.createDataFrame(names, "column string, value string")
         self._note(name, references, _unknown(self.frames[name], [r.column for r in references], known))
+        self._count(name)
 
     def _refer_to_instruments(self) -> None:
         ends = F.coalesce("expiry", "maturity")
@@ -197,6 +191,7 @@ class _Night:
             refused = self._refused("instruments", "instrument_id")
             dates = dict(map(tuple, ended.collect()))
             self._note("positions", position_references(names, refused, dates), unknown)
+        self._count("positions")
 
     def _note(self, name: str, references: Sequence[Reference], unknown: Mapping[str, list[str]]) -> None:
         for reference in references:
@@ -209,6 +204,8 @@ class _Night:
         return pa.concat_tables([found, self.fixed_factors])
 
     def _refused(self, name: str, column: str) -> list[str]:
+        if not self.controls[name]["rows_rejected"]:
+            return []
         names = self.frames[name].filter(F.size(PROBLEMS) > 0).select(column).distinct().collect()
         return [value for (value,) in names if value is not None]
 
@@ -340,7 +337,9 @@ def _added(where: Column, problem: Column) -> Column:
 def _refuse_or_exclude(context: StageContext, rejected: pa.Table, findings: list[Finding]) -> None:
     if context.settings.ingest.on_bad_rows == "stop" and rejected.num_rows:
         path = context.run_directory / "rejected.csv"
-        pa.csv.write_csv(rejected.drop_columns(["rule"]), path)
+        written = pa.BufferOutputStream()
+        pa.csv.write_csv(rejected.drop_columns(["rule"]), written)
+        write_atomic(path, written.getvalue().to_pybytes())
         _stop_on(findings_of(rejected) + findings, detail=f"all rejected rows are in {path}")
     _stop_on(findings)
     if context.record is not None:
@@ -376,13 +375,7 @@ def _hold_sources(context: StageContext, sources: Mapping[str, InputSource]) -> 
                 f"inputs changed since run {context.tables.run_id} began to commit: {', '.join(changed)}",
                 hint="Start a new run; this one would mix two deliveries.",
             )
-    context.run_directory.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(f".{os.getpid()}")
-    with scratch.open("w") as handle:
-        json.dump(found, handle, indent=1, sort_keys=True)
-        handle.flush()
-        os.fsync(handle.fileno())
-    scratch.replace(path)
+    write_atomic(path, json.dumps(found, indent=1, sort_keys=True).encode())
     if context.record is not None:
         context.record["sources"] = found
 

@@ -28,8 +28,15 @@ def test_a_waterfall_below_zero_moves_its_zero_line():
 def test_a_limit_bar_past_its_limit_keeps_the_limit_in_place():
     bar = charts.limit_bar(1.2, 0.8, 1.1, 1.3, most=1.4)
     assert at(bar.used) > at(bar.limit) == at(bar.track) > at(bar.warning)
-    assert bar.whisker is not None
-    assert charts.limit_bar(0.2, 0.8, None, 1.3, most=1.4).whisker is None
+    assert bar.caps == bar.whisker
+
+
+def test_a_one_sided_interval_runs_on_to_the_edge_without_a_cap():
+    open_above = charts.limit_bar(0.5, 0.8, 0.4, None, most=1.4)
+    assert open_above.whisker is not None
+    assert at(open_above.whisker[1]) == 100.0
+    assert open_above.caps == open_above.whisker[:1]
+    assert charts.limit_bar(0.5, 0.8, None, None, most=1.4).whisker is None
 
 
 def test_few_paths_are_drawn_as_points_and_many_magnified():

@@ -41,10 +41,10 @@ class TestMarketRisk:
 
     def test_contributions_add_up(self, complete):
         found = complete.drivers
-        assert abs(found.residual) < 1e-9 * found.total
+        assert abs(found.residual) < 1e-9 * found.total.value
         names = math.fsum(x.value for x in found.adding + found.reducing) + found.others_value
-        assert abs(names - found.total) < 1e-9 * found.total
-        assert found.diversification == pytest.approx(found.standalone_total - found.total, rel=1e-12)
+        assert abs(names - found.total.value) < 1e-9 * found.total.value
+        assert found.diversification == pytest.approx(found.standalone_total - found.total.value, rel=1e-12)
 
     def test_stress_is_worst_first(self, complete):
         assert complete.stress.scenarios[0].scenario == "Equities down 20 %"
