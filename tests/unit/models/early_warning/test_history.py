@@ -3,13 +3,13 @@ import datetime as dt
 import numpy as np
 import pyarrow as pa
 import pytest
+from tests.panels import make_panel
 
 from acceleray.config.models import CalibrateSettings
 from acceleray.errors import MissingDataError
 from acceleray.models.early_warning.dataset import SHORT
 from acceleray.models.early_warning.history import read_history
 from acceleray.models.early_warning.search import fold_data
-from tests.panels import make_panel
 
 SETTINGS = CalibrateSettings(folds=2, out_of_time_days=200)
 
