@@ -22,8 +22,8 @@ from acceleray.domain.tables import contract as table_contract
 from acceleray.engines.spark import spark_schema, translated, write_table
 from acceleray.errors import InputDataError
 from acceleray.lake.check import check_rows, findings_of, open_inputs, settings_control
-from acceleray.lake.fitness import check_dates, check_limits, check_scenarios, settings_rows
 from acceleray.lake.files import write_atomic
+from acceleray.lake.fitness import check_dates, check_limits, check_scenarios, settings_rows
 from acceleray.lake.inputs import FILE, LINE, InputSource, read_file
 from acceleray.lake.references import (
     Reference,
