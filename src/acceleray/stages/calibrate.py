@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from acceleray.models.early_warning.history import History
     from acceleray.models.early_warning.search import Trial
 
-__all__ = ["ENGINE", "READS", "WRITES", "run"]
+__all__ = ["ENGINE", "READS", "WRITES", "run", "search_early_warning"]
 
 READS: tuple[str, ...] = ("feature.panel", "market.levels", "raw.factors")
 WRITES: tuple[str, ...] = (
@@ -31,12 +31,13 @@ def run(context: StageContext) -> None:
     """Write hyperparameters and thresholds of the early-warning model, then the risk model's parameters."""
     # What is committed is not computed again after a crash in between.
     if not all(context.tables.is_written(name) for name in WRITES[:2]):
-        _early_warning(context)
+        search_early_warning(context)
     if not all(context.tables.is_written(name) for name in WRITES[2:]):
         _risk(context)
 
 
-def _early_warning(context: StageContext) -> None:
+def search_early_warning(context: StageContext) -> None:
+    """Write trials, hyperparameters and decision thresholds."""
     from acceleray.engines.ray import cpus
     from acceleray.models.early_warning.history import read_history
     from acceleray.models.early_warning.search import best_trial, search, trials_table

@@ -180,18 +180,21 @@ def score_rows(
     read_checked(path, sha256)
     if rows.num_rows == 0:
         return _SCORED_SCHEMA.empty_table()
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    for attempts_left in reversed(range(_ATTEMPTS)):
-        try:
-            parts = _map(rows, path, sha256, n_actors=n_actors, batch_rows=batch_rows, cpus=cpus)
-        except RayActorError as error:
-            if not attempts_left:
-                raise TaskFailedError(f"score: actors died in {_ATTEMPTS} attempts: {error}") from error
-        else:
-            break
+    with warnings.catch_warnings():
+        # Ray Data warns of its own defaults, and that the way in for max_restarts will change in 2.64.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.print_on_execution_start = False
+        for attempts_left in reversed(range(_ATTEMPTS)):
+            try:
+                parts = _map(rows, path, sha256, n_actors=n_actors, batch_rows=batch_rows, cpus=cpus)
+            except RayActorError as error:
+                if not attempts_left:
+                    raise TaskFailedError(f"score: actors died in {_ATTEMPTS} attempts: {error}") from error
+            else:
+                break
     return pa.concat_tables(parts).sort_by([(name, "ascending") for name in _KEY])
 
 
@@ -202,20 +205,17 @@ def _map(
 
     n_actors = min(n_actors, -(-rows.num_rows // batch_rows))
     blocks = [rows.slice(start, batch_rows) for start in range(0, rows.num_rows, batch_rows)]
-    with warnings.catch_warnings():
-        # max_restarts has no other way in; Ray announces to rename the argument in 2.64.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        scored = ray.data.from_arrow(blocks).map_batches(
-            Scorer,
-            fn_constructor_kwargs={"path": str(path), "sha256": sha256},
-            batch_format="pyarrow",
-            batch_size=batch_rows,
-            compute=ray.data.ActorPoolStrategy(size=n_actors),
-            num_cpus=min(1.0, cpus / (2 * n_actors)),
-            # Ray's own restarts keep the actor's arguments in the object store, and it complains on stderr
-            # that they may be lost. The file is small and the rows are here: a dead actor costs a new pool.
-            max_restarts=0,
-        )
+    scored = ray.data.from_arrow(blocks).map_batches(
+        Scorer,
+        fn_constructor_kwargs={"path": str(path), "sha256": sha256},
+        batch_format="pyarrow",
+        batch_size=batch_rows,
+        compute=ray.data.ActorPoolStrategy(size=n_actors),
+        num_cpus=min(1.0, cpus / (2 * n_actors)),
+        # Ray's own restarts keep the actor's arguments in the object store, and it complains on stderr that
+        # they may be lost. The file is small and the rows are here: a dead actor costs a new pool.
+        max_restarts=0,
+    )
     return [
         part.cast(_SCORED_SCHEMA) for part in scored.iter_batches(batch_format="pyarrow", batch_size=None)
     ]

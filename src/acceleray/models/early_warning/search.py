@@ -136,7 +136,8 @@ def search(
         ),
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        # Ray warns of its own defaults.
+        warnings.simplefilter("ignore", DeprecationWarning)
         results = tuner.fit()
     if results.errors:
         raise TaskFailedError(
@@ -206,7 +207,7 @@ def _space(optuna: Any) -> dict[str, Any]:
     return {
         "max_depth": whole(1, 5),
         "learning_rate": real(0.02, 0.2, log=True),
-        "min_child_weight": real(10.0, 500.0, log=True),
+        "min_child_weight": real(1.0, 300.0, log=True),
         "reg_lambda": real(1.0, 100.0, log=True),
         "subsample": real(0.5, 1.0),
         "colsample_bytree": real(0.3, 1.0),

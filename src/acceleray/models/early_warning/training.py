@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,10 @@ def train(
         ),
     )
     try:
-        result = trainer.fit()
+        with warnings.catch_warnings():
+            # Ray warns of its own defaults.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            result = trainer.fit()
     except TrainingFailedError as error:
         raise TaskFailedError(f"train: {n_workers} ranks did not finish: {error}") from error
     with result.checkpoint.as_directory() as folder:
