@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,7 @@ def run(context: StageContext) -> None:
     registry = Registry(context.tracking_uri, settings.train.registered_model)
     candidate = _train_candidate(context, history, chosen)
     baselines = _fit_baselines(context, history, chosen)
-    champion = _champion(context, registry, history, chosen, candidate)
+    champion = _champion(context, registry, history, chosen, (candidate, *baselines))
     context.progress("judging the candidate out of time against the baselines")
     entries = [candidate, *baselines, *([] if champion is None else [champion])]
     evaluation = evaluate(
@@ -68,6 +69,7 @@ def run(context: StageContext) -> None:
     verdict = decide(evaluation.comparisons, approver=settings.train.approver)
     # The registry comes before the tables: once they are committed nothing of this stage runs again.
     _register(context, registry, candidate, verdict)
+    _open_registry(context, registry, baselines, evaluation)
     models = _models(history, entries, evaluation, verdict, chosen, registry)
     context.tables.write("check.models", evaluation.metrics)
     context.tables.write("check.calibration", evaluation.calibration)
@@ -125,10 +127,11 @@ def _champion(
     registry: Registry,
     history: History,
     chosen: dict[str, float],
-    candidate: _Entry,
+    tonight: Sequence[_Entry],
 ) -> _Entry | None:
+    """Load an earlier night's champion, unless tonight's training made the same model again."""
     version = registry.champion()
-    if version is None or version.sha256 == candidate.sha256:
+    if version is None or version.sha256 in {entry.sha256 for entry in tonight}:
         return None
     return _entry(context, history, version.sha256, chosen, trained_tonight=False)
 
@@ -159,6 +162,7 @@ def _entry(
 
 def _register(context: StageContext, registry: Registry, candidate: _Entry, verdict: Verdict) -> None:
     from acceleray.models.early_warning.files import model_path
+    from acceleray.tracking.registry import CANDIDATE, CHAMPION
 
     registry.register(
         model_path(context.tables.root, candidate.sha256),
@@ -169,7 +173,31 @@ def _register(context: StageContext, registry: Registry, candidate: _Entry, verd
             "gate": verdict.reason[:5000],
             "approver": context.settings.train.approver or "",
         },
-        promote=verdict.promoted,
+        aliases=(CANDIDATE, CHAMPION) if verdict.promoted else (CANDIDATE,),
+    )
+
+
+def _open_registry(
+    context: StageContext, registry: Registry, baselines: Sequence[_Entry], evaluation: Evaluation
+) -> None:
+    """Make the better baseline champion where there is none, so that there is one to beat and to score."""
+    from acceleray.models.early_warning.files import model_path
+    from acceleray.tracking.registry import CHAMPION
+
+    approver = context.settings.train.approver
+    if approver is None or registry.champion() is not None:
+        return
+    best = max(baselines, key=lambda entry: evaluation.average_precision[entry.forecast.model_id])
+    registry.register(
+        model_path(context.tables.root, best.sha256),
+        best.sha256,
+        mlflow_run_id=context.mlflow_run_id,
+        tags={
+            "family": best.forecast.family,
+            "gate": "first champion: the better baseline",
+            "approver": approver,
+        },
+        aliases=(CHAMPION,),
     )
 
 
@@ -204,7 +232,7 @@ def _models(
             already = role == "champion" and not verdict.promoted
             reason = f"champion already; tonight: {verdict.reason}" if already else verdict.reason
         elif role == "champion":
-            reason = "stays champion: tonight's candidate was not promoted"
+            reason = "champion: tonight's candidate was not promoted"
         elif entry.sha256 == scores:
             reason = "scores tonight as the better baseline: there is no champion"
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,9 +86,9 @@ class Registry:
         *,
         mlflow_run_id: str | None,
         tags: Mapping[str, str],
-        promote: bool,
+        aliases: Sequence[str],
     ) -> Version:
-        """Register a model file as candidate, and as champion if it is promoted.
+        """Register a model file and give it aliases, such as `CANDIDATE` and `CHAMPION`.
 
         The same file of the same run is registered once, so a retry changes nothing.
 
@@ -101,7 +101,7 @@ class Registry:
             number = self._find(sha256, mlflow_run_id)
             if number is None:
                 number = self._create(file, sha256, mlflow_run_id, tags)
-            for alias in (CANDIDATE, CHAMPION) if promote else (CANDIDATE,):
+            for alias in aliases:
                 self._client.set_registered_model_alias(self._name, alias, number)
         except self._failure as error:
             raise LineageError(f"{self._name}: {sha256} cannot be registered: {error}") from error

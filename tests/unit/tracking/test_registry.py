@@ -26,7 +26,11 @@ def test_candidates_champions_and_retries(store):
 
     def register(text, run_id, *, promote):
         return registry.register(
-            write(project, text), text, mlflow_run_id=run_id, tags={"gate": "passed"}, promote=promote
+            write(project, text),
+            text,
+            mlflow_run_id=run_id,
+            tags={"gate": "passed"},
+            aliases=(CANDIDATE, CHAMPION) if promote else (CANDIDATE,),
         )
 
     first = register("aaa", run, promote=False)

@@ -30,8 +30,9 @@ def decide(comparisons: Sequence[Comparison], *, approver: str | None) -> Verdic
 
     Notes
     -----
-    The candidate is promoted if against *every* baseline its average precision is higher, the interval of
-    that paired difference lies wholly above zero, and its Brier score is lower; and if an approver is named.
+    The candidate is promoted if against *every* baseline its average precision is higher and its Brier score
+    lower, each with an interval of the paired difference that excludes zero; and if an approver is named. A
+    difference whose interval includes zero flips with the seed of the search: it is no evidence.
     """
     failures = [failure for comparison in comparisons for failure in _failures(comparison)]
     if failures:
@@ -54,4 +55,9 @@ def _failures(comparison: Comparison) -> list[str]:
         )
     if not brier.value < 0.0:
         failures.append(f"Brier score {brier.value:+.5f} against {comparison.against}")
+    elif not brier.ci_high < 0.0:
+        failures.append(
+            f"Brier score {brier.value:+.5f} against {comparison.against}, but its "
+            f"{LEVEL:.0%} interval [{brier.ci_low:+.5f}, {brier.ci_high:+.5f}] includes zero"
+        )
     return failures

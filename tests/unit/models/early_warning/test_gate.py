@@ -4,11 +4,13 @@ from acceleray.models.early_warning.evaluation import Comparison, Estimate
 from acceleray.models.early_warning.gate import decide
 
 
-def against(family, ranking, low, brier):
+def against(family, ranking, low, brier, brier_high=None):
     return Comparison(
         against=family,
         average_precision=Estimate(value=ranking, ci_low=low, ci_high=ranking + 0.05),
-        brier=Estimate(value=brier, ci_low=brier - 0.01, ci_high=brier + 0.01),
+        brier=Estimate(
+            value=brier, ci_low=brier - 0.01, ci_high=brier / 2 if brier_high is None else brier_high
+        ),
     )
 
 
@@ -20,6 +22,7 @@ GOOD = against("base_rate", 0.1, 0.05, -0.01)
     [
         (against("logistic", 0.03, 0.01, -0.001), "A. Person", True, "approved by A. Person"),
         (against("logistic", 0.03, 0.01, -0.001), None, False, "train.approver names nobody"),
+        (against("logistic", 0.03, 0.01, -0.001, 0.001), "A. Person", False, "[-0.01100, +0.00100] includes"),
         (against("logistic", 0.03, 0.0, -0.001), "A. Person", False, "includes zero"),
         (against("logistic", 0.03, -0.01, -0.001), "A. Person", False, "95% interval [-0.0100, +0.0800]"),
         (against("logistic", -0.01, -0.02, -0.001), "A. Person", False, "average precision -0.0100 against"),
