@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-report_app = typer.Typer(help="The published report.", no_args_is_help=True, rich_markup_mode=None)
+report_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(report_app, name="report", invoke_without_command=True)
 
 Directory = Annotated[Path, typer.Option("--project", "-C", help="Project directory.", show_default=False)]
@@ -177,7 +177,7 @@ def status(project: Directory = _HERE, run_id: RunId = None, as_json: AsJson = F
 
 @app.command()
 def doctor(project: Directory = _HERE, as_json: AsJson = False) -> int:
-    """Look at this machine: Java, packages, disk, memory, calendar; each finding with its remedy."""
+    """Look at this machine: Java, packages, disk, shared memory, calendar; each finding with its remedy."""
     from acceleray.cli.doctor import examine
 
     findings = examine(project)
@@ -197,7 +197,7 @@ def _report(
     run_id: RunId = None,
     as_json: AsJson = False,
 ) -> int:
-    """Run the report stage of the current run, or open the published report."""
+    """Run the report stage of the current run; `report open` shows the published one."""
     if context.invoked_subcommand is not None:
         return 0
     return _resume(project, overrides, target, run_id, ("report",), False, as_json)
@@ -278,6 +278,9 @@ def _resume(
             fail_on_breach=fail_on_breach,
         )
         outcome = nights.start(night, only=only) if begin else nights.resume(night, only=only)
+    if not begin and not outcome.computed:
+        # Nothing was left to do: the night's own code was given when it ended.
+        outcome = replace(outcome, exit_code=0)
     return _finish(outcome, as_json)
 
 

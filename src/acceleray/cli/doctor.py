@@ -42,8 +42,16 @@ class Finding:
 
 
 def examine(project: Path) -> list[Finding]:
-    """Look at Python, Java, packages, disk, shared memory and Ray's token file."""
-    return [_python(), _java(), *_packages(), _disk(project), _shared_memory(), _token_file()]
+    """Look at Python, Java, packages, disk, shared memory, the calendar and Ray's token file."""
+    return [
+        _python(),
+        _java(),
+        *_packages(),
+        _disk(project),
+        _shared_memory(),
+        *_calendar(project),
+        _token_file(),
+    ]
 
 
 def _python() -> Finding:
@@ -114,6 +122,30 @@ def _shared_memory() -> Finding:
         detail=text,
         remedy="Ray will use files and be slower; give the machine or container more /dev/shm.",
     )
+
+
+def _calendar(project: Path) -> list[Finding]:
+    """Check that the exchange calendar reaches past the project's business date, where there is a project."""
+    from acceleray.config.load import load_settings
+    from acceleray.domain.calendar import next_bell
+
+    if not (project / "acceleray.yaml").is_file():
+        return []
+    try:
+        settings = load_settings(project)
+        bell = next_bell(settings.bell.exchange, settings.as_of)
+    except AccelerayError as error:
+        return [
+            Finding(
+                subject="calendar",
+                ok=False,
+                detail=error.message,
+                remedy=error.hint,
+                exit_code=error.exit_code,
+            )
+        ]
+    text = f"{bell.exchange} opens {bell.local:%d %b %Y %H:%M %Z} after {settings.as_of}"
+    return [Finding(subject="calendar", ok=True, detail=text)]
 
 
 def _token_file() -> Finding:

@@ -15,6 +15,7 @@ from acceleray.errors import EngineUnavailableError
 __all__ = ["ONE_THREAD", "cpus", "session"]
 
 # Bits depend on how BLAS and OpenMP split a sum, so each task computes with one thread; parallelism is tasks.
+_HOME = "acceleray-ray-"
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 ONE_THREAD = dict.fromkeys(_THREAD_LIMITS, "1")
 
@@ -58,7 +59,8 @@ def session(
         yield
         return
     # The path of Ray's sockets must stay below 108 bytes, so it cannot live in the run directory.
-    home = Path(tempfile.mkdtemp(prefix="acceleray-ray-"))
+    _remove_left_behind()
+    home = Path(tempfile.mkdtemp(prefix=f"{_HOME}{os.getpid()}-"))
     token = home / "token"
     token.touch(mode=0o600)
     token.write_text(secrets.token_hex(32))
@@ -96,6 +98,14 @@ def session(
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _remove_left_behind() -> None:
+    """Remove the folders, tokens included, of our own sessions whose process was killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_HOME}*"):
+        owner = folder.name.removeprefix(_HOME).split("-", 1)[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists() and folder.stat().st_uid == os.getuid():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def cpus() -> int:

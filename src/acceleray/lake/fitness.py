@@ -180,7 +180,9 @@ def _factor_problem(select: Selector, rows: list[dict[str, Any]]) -> str | None:
 
 
 def _segment_problem(select: Selector, segments: set[str] | None) -> str | None:
-    if segments is None or select.segment is None or select.segment in segments or select.segment == "*":
+    if segments is None or select.segment is None:
+        return None
+    if any(fnmatchcase(segment, select.segment) for segment in segments):
         return None
     return f"selects an unknown segment {select.segment!r}{did_you_mean(select.segment, segments)}"
 

@@ -330,7 +330,7 @@ def _data(tables: Tables, settings: Settings) -> f.DataQuality:
         ),
         drift_warning=settings.monitor.drift_warning,
         findings=tuple(rows(tables["check.quality"])),
-        approximations=settings.report.approximations,
+        approximations=(*settings.report.approximations, *_typed_in(settings)),
     )
 
 
@@ -354,3 +354,15 @@ def _aged(tables: Tables) -> tuple[f.AgedSeries, ...]:
         if factor in allowed and row["observed_on"] is not None and row["age_days"]
     ]
     return tuple(sorted(aged, key=lambda x: (-x.age_days, x.factor_id)))
+
+
+def _typed_in(settings: Settings) -> list[str]:
+    """Name the market values that come from the settings, each with its source."""
+    curves = [
+        f"Curve {name} is typed in and does not move: {c.source}" for name, c in settings.curves.items()
+    ]
+    yields = [
+        f"{name} is typed in and does not move: {found.source}"
+        for name, found in settings.dividend_yields.items()
+    ]
+    return curves + yields

@@ -188,7 +188,10 @@ class _Resolver:
     def _future(self, row: dict[str, Any], parts: _Parts) -> None:
         parts.column = self._factor(row, "factor_id", _SPOTS)
         years = self._years(row, "expiry")
-        if row["discount_curve"] is not None and row["dividend_yield"] is not None:
+        carried = (row["discount_curve"] is not None, row["dividend_yield"] is not None)
+        if any(carried) and not all(carried):
+            raise _UnpriceableError("a future on a spot needs both discount_curve and dividend_yield")
+        if all(carried):
             parts.kind = "forward"
             parts.years = years
             parts.points = self._points(row, [years])
