@@ -9,47 +9,11 @@ horizons are business days.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-
 import pyarrow as pa
 
+from acceleray.domain.table_contract import TableContract, TableKind, table
+
 __all__ = ["CONTRACTS", "FEATURES", "TableContract", "TableKind", "contract"]
-
-
-class TableKind(StrEnum):
-    """How a table grows."""
-
-    SNAPSHOT = "snapshot"
-    LEDGER = "ledger"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableContract:
-    """What a table promises.
-
-    Parameters
-    ----------
-    name : str
-        ``namespace.table``, for example ``result.measures``.
-    stage : str
-        The one stage that writes it.
-    schema : pyarrow.Schema
-        Columns in order; nullable unless part of the key.
-    key : tuple of str
-        Columns that identify a row (within a run, for a ledger) and give the order for the content hash.
-    """
-
-    name: str
-    stage: str
-    schema: pa.Schema
-    key: tuple[str, ...]
-
-    @property
-    def kind(self) -> TableKind:
-        """Snapshots are inputs and features; parameters, results and checks are ledgers."""
-        snapshot = self.name.split(".", 1)[0] in {"raw", "market", "feature"}
-        return TableKind.SNAPSHOT if snapshot else TableKind.LEDGER
 
 
 _STRING, _FLOAT, _DATE, _INT, _BOOL = pa.string(), pa.float64(), pa.date32(), pa.int64(), pa.bool_()
@@ -81,17 +45,9 @@ FEATURES: tuple[str, ...] = (
 )
 
 
-def _table(name: str, stage: str, key: str, /, **columns: pa.DataType) -> TableContract:
-    keys = tuple(key.split())
-    schema = pa.schema(
-        [pa.field(column, kind, nullable=column not in keys) for column, kind in columns.items()]
-    )
-    return TableContract(name=name, stage=stage, schema=schema, key=keys)
-
-
 _TABLES = (
     # ---- ingest -------------------------------------------------------------------------------------------
-    _table(
+    table(
         "raw.positions",
         "ingest",
         "portfolio_id instrument_id",
@@ -99,7 +55,7 @@ _TABLES = (
         instrument_id=_STRING,
         quantity=_FLOAT,
     ),
-    _table(
+    table(
         "raw.instruments",
         "ingest",
         "instrument_id",
@@ -126,7 +82,7 @@ _TABLES = (
         # attr_* columns of the input, as one map, so that the schema does not depend on the file.
         attributes=pa.map_(_STRING, _STRING),
     ),
-    _table(
+    table(
         "raw.factors",
         "ingest",
         "factor_id",
@@ -140,7 +96,7 @@ _TABLES = (
         # True for a value that comes from the settings and has no history: it never moves in a scenario.
         fixed=_BOOL,
     ),
-    _table(
+    table(
         "raw.market",
         "ingest",
         "factor_id date",
@@ -149,7 +105,7 @@ _TABLES = (
         value=_FLOAT,
         available_from=_DATE,
     ),
-    _table(
+    table(
         "raw.obligors",
         "ingest",
         "obligor_id",
@@ -163,7 +119,7 @@ _TABLES = (
         sales=_FLOAT,
         rating=_STRING,
     ),
-    _table(
+    table(
         "raw.rejected",
         "ingest",
         "input line column reason",
@@ -174,7 +130,7 @@ _TABLES = (
         value=_STRING,
         reason=_STRING,
     ),
-    _table(
+    table(
         "raw.controls",
         "ingest",
         "input",
@@ -190,7 +146,7 @@ _TABLES = (
         last_date=_DATE,
     ),
     # ---- features -----------------------------------------------------------------------------------------
-    _table(
+    table(
         "market.levels",
         "features",
         "factor_id date",
@@ -201,7 +157,7 @@ _TABLES = (
         observed_on=_DATE,
         age_days=_INT,
     ),
-    _table(
+    table(
         "feature.panel",
         "features",
         "factor_id date",
@@ -218,7 +174,7 @@ _TABLES = (
         label_short=_INT,
     ),
     # ---- calibrate ----------------------------------------------------------------------------------------
-    _table(
+    table(
         "params.trials",
         "calibrate",
         "trial",
@@ -229,14 +185,14 @@ _TABLES = (
         score=_FLOAT,
         stopped_early=_BOOL,
     ),
-    _table(
+    table(
         "params.early_warning",
         "calibrate",
         "name",
         name=_STRING,
         value=_FLOAT,
     ),
-    _table(
+    table(
         "params.volatility",
         "calibrate",
         "factor_id fitted_on",
@@ -250,7 +206,7 @@ _TABLES = (
         initial_variance=_FLOAT,
         note=_STRING,
     ),
-    _table(
+    table(
         "params.covariance",
         "calibrate",
         "factor_id other_factor_id",
@@ -258,7 +214,7 @@ _TABLES = (
         other_factor_id=_STRING,
         value=_FLOAT,
     ),
-    _table(
+    table(
         "params.risk",
         "calibrate",
         "name",
@@ -266,7 +222,7 @@ _TABLES = (
         value=_FLOAT,
     ),
     # ---- train --------------------------------------------------------------------------------------------
-    _table(
+    table(
         "params.models",
         "train",
         "model_id",
@@ -285,7 +241,7 @@ _TABLES = (
         rounds=_INT,
         sha256=_STRING,
     ),
-    _table(
+    table(
         "check.models",
         "train",
         "model_id metric",
@@ -298,7 +254,7 @@ _TABLES = (
         blocks=_INT,
         note=_STRING,
     ),
-    _table(
+    table(
         "check.calibration",
         "train",
         "model_id bin",
@@ -309,7 +265,7 @@ _TABLES = (
         rows=_INT,
     ),
     # ---- simulate -----------------------------------------------------------------------------------------
-    _table(
+    table(
         "result.values",
         "simulate",
         "portfolio_id instrument_id",
@@ -324,7 +280,7 @@ _TABLES = (
         status=_STRING,
         reason=_STRING,
     ),
-    _table(
+    table(
         "result.pnl",
         "simulate",
         "method horizon_days portfolio_id instrument_id scenario",
@@ -335,7 +291,7 @@ _TABLES = (
         scenario=_INT,
         pnl=_FLOAT,
     ),
-    _table(
+    table(
         "result.scenarios",
         "simulate",
         "method horizon_days scenario",
@@ -346,7 +302,7 @@ _TABLES = (
         date=_DATE,
         block=_INT,
     ),
-    _table(
+    table(
         "result.measures",
         "simulate",
         "portfolio_id measure level horizon_days method",
@@ -362,7 +318,7 @@ _TABLES = (
         n_paths=_INT,
         currency=_STRING,
     ),
-    _table(
+    table(
         "result.contributions",
         "simulate",
         "portfolio_id dimension member_id measure level horizon_days method",
@@ -377,7 +333,7 @@ _TABLES = (
         value=_FLOAT,
         std_error=_FLOAT,
     ),
-    _table(
+    table(
         "result.stress",
         "simulate",
         "portfolio_id scenario",
@@ -389,7 +345,7 @@ _TABLES = (
         window_from=_DATE,
         window_to=_DATE,
     ),
-    _table(
+    table(
         "result.forecasts",
         "simulate",
         "portfolio_id method level date",
@@ -401,7 +357,7 @@ _TABLES = (
         var=_FLOAT,
         pnl=_FLOAT,
     ),
-    _table(
+    table(
         "result.credit",
         "simulate",
         "segment scenario measure level",
@@ -416,7 +372,7 @@ _TABLES = (
         n_paths=_INT,
     ),
     # ---- score --------------------------------------------------------------------------------------------
-    _table(
+    table(
         "result.scores",
         "score",
         "portfolio_id instrument_id",
@@ -433,7 +389,7 @@ _TABLES = (
         model_id=_STRING,
     ),
     # ---- monitor ------------------------------------------------------------------------------------------
-    _table(
+    table(
         "check.backtest",
         "monitor",
         "portfolio_id method level",
@@ -451,7 +407,7 @@ _TABLES = (
         zone=_STRING,
         note=_STRING,
     ),
-    _table(
+    table(
         "check.drift",
         "monitor",
         "feature",
@@ -462,7 +418,7 @@ _TABLES = (
         rows_current=_INT,
         note=_STRING,
     ),
-    _table(
+    table(
         "check.quality",
         "monitor",
         "kind subject",
@@ -473,7 +429,7 @@ _TABLES = (
         detail=_STRING,
         value=_FLOAT,
     ),
-    _table(
+    table(
         "check.limits",
         "monitor",
         "portfolio_id type level horizon_days scenario",
@@ -494,7 +450,7 @@ _TABLES = (
         reason=_STRING,
     ),
     # ---- report -------------------------------------------------------------------------------------------
-    _table(
+    table(
         "check.published",
         "report",
         "as_of",
@@ -506,7 +462,7 @@ _TABLES = (
     ),
 )
 
-CONTRACTS: dict[str, TableContract] = {table.name: table for table in _TABLES}
+CONTRACTS: dict[str, TableContract] = {declared.name: declared for declared in _TABLES}
 
 
 def contract(name: str) -> TableContract:

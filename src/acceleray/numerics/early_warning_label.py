@@ -14,20 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from acceleray.errors import NumericalError
+from acceleray.numerics.order_statistics import order_rank
 
 __all__ = [
     "LabelRule",
     "adverse_move",
     "early_warning_labels",
     "exceeds",
-    "order_rank",
     "trailing_threshold",
 ]
 
 FloatArray = npt.NDArray[np.float64]
-
-# n * q may land a rounding error above a whole number (0.07 * 100 = 7.000000000000001).
-_RANK_GUARD = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,17 +74,6 @@ def early_warning_labels(log_values: FloatArray, rule: LabelRule) -> dict[str, F
         "label_long": exceeds(adverse_long, threshold_long),
         "label_short": exceeds(adverse_short, threshold_short),
     }
-
-
-def order_rank(n: int, quantile: float) -> int:
-    """Rank, from one, of the order statistic that is the `quantile` of `n` values: ``ceil(n q)``.
-
-    Examples
-    --------
-    >>> order_rank(100, 0.07), order_rank(1000, 0.9), order_rank(7, 0.9)
-    (7, 900, 7)
-    """
-    return min(max(math.ceil(n * quantile - _RANK_GUARD), 1), n)
 
 
 def adverse_move(log_values: FloatArray, *, horizon_days: int) -> tuple[FloatArray, FloatArray]:

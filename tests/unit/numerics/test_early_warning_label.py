@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import math
-from fractions import Fraction
-
 import numpy as np
 import pytest
 
@@ -12,22 +9,15 @@ from acceleray.numerics.early_warning_label import (
     adverse_move,
     early_warning_labels,
     exceeds,
-    order_rank,
     trailing_threshold,
 )
+from acceleray.numerics.order_statistics import order_rank
 
 RULE = LabelRule(horizon_days=5, quantile=0.9, window_days=40, min_days=10)
 
 
 def walk(n: int, seed: int) -> np.ndarray:
     return np.cumsum(np.random.default_rng(seed).normal(0.0, 0.02, n))
-
-
-def test_order_rank_is_the_ceiling_in_exact_arithmetic():
-    for percent in range(1, 100):
-        for n in range(1, 1200):
-            exact = math.ceil(Fraction(percent, 100) * n)
-            assert order_rank(n, percent / 100) == exact
 
 
 def test_adverse_move_is_the_worst_later_close_by_brute_force():
