@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -48,6 +49,7 @@ def run() -> None:
 
     for name, value in ONE_THREAD.items():
         os.environ.setdefault(name, value)
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = app(standalone_mode=False)
     except AccelerayError as error:
@@ -65,6 +67,12 @@ def run() -> None:
         _trace(error)
         code = 1
     raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """Treat a polite request to end like Ctrl-C: engines are stopped and the journal says so."""
+    del number, frame
+    raise KeyboardInterrupt
 
 
 def _trace(error: Exception) -> None:

@@ -61,6 +61,7 @@ class Rule(StrEnum):
     EXPIRED = "expired"
     AS_OF = "as_of"
     AGED = "aged"
+    RESERVED = "reserved"
     SETTINGS = "settings"
 
     @property
@@ -88,6 +89,7 @@ _HINTS = {
     Rule.EXPIRED: "Remove the position, or correct the date of the instrument.",
     Rule.AS_OF: "Set as_of to a date that the data covers, or deliver the market data up to it.",
     Rule.AGED: "Deliver newer data, or raise max_age_days; what depends on the factor is left out.",
+    Rule.RESERVED: "Name portfolios by a path such as Equity/US/Value.",
     Rule.SETTINGS: "Correct the entry in the named file.",
 }
 

@@ -28,6 +28,10 @@ _SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_TQDM_PATCH_PRINT": "0",
+    # Tune's own handler would swallow Ctrl-C and return half a search.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # Ray's processes write to their logs; what the night cannot survive is an exception here.
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
 }
 
 
@@ -79,7 +83,8 @@ def session(
                 logging_level="error",
                 object_store_memory=object_store_bytes,
                 _node_ip_address="127.0.0.1",
-                _temp_dir=str(home),
+                # Ray opens its folder to everybody; the one above it stays closed.
+                _temp_dir=str(home / "r"),
             )
         except Exception as error:
             raise EngineUnavailableError(
@@ -89,7 +94,7 @@ def session(
     finally:
         ray.shutdown()
         if log_directory is not None:
-            logs = home / "session_latest" / "logs"
+            logs = home / "r" / "session_latest" / "logs"
             if logs.is_dir():
                 shutil.copytree(logs.resolve(), log_directory / "ray", dirs_exist_ok=True)
         shutil.rmtree(home, ignore_errors=True)

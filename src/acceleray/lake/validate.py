@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from acceleray.domain.book import ROOT
 from acceleray.domain.inputs import VALUE_RANGES, ColumnRule, InputContract, Range, Rule
 from acceleray.domain.tables import contract as table_contract
 from acceleray.lake.inputs import FILE, LINE, MALFORMED
@@ -132,6 +133,8 @@ def examine_rows(
             problems.add(live & ~filled, Rule.MISSING, column.name, text, "the cell is empty")
         cells[column.name] = _examine_cells(problems, column, raw, text, filled)
     _examine_kinds(problems, contract, cells, texts, live)
+    if contract.name == "positions":
+        _examine_portfolios(problems, texts["portfolio_id"], live)
     if contract.name == "market" and factor_kinds is not None:
         _examine_values(problems, cells, texts, factor_kinds)
 
@@ -178,6 +181,14 @@ def split(examined: pa.Table, contract: InputContract) -> tuple[pa.Table, pa.Tab
 
 
 # ---- cells ------------------------------------------------------------------------------------------------
+
+
+def _examine_portfolios(problems: Problems, text: pa.Array, live: Mask) -> None:
+    root = to_mask(pc.match_substring_regex(text, f"^{ROOT}(/|$)")) & live
+    reason = f"{ROOT!r} is the name of the whole book; leave it out of the path"
+    problems.add(root, Rule.RESERVED, "portfolio_id", text, reason)
+    gap = to_mask(pc.match_substring_regex(text, "^/|//|/$")) & live
+    problems.add(gap, Rule.RESERVED, "portfolio_id", text, "a path needs a name before and after each '/'")
 
 
 def _examine_cells(

@@ -10,11 +10,29 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from acceleray.config.models import TargetSettings
+from acceleray.errors import EngineError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-__all__ = ["Engines"]
+__all__ = ["Engines", "as_engine_error"]
+
+
+_VENDORS = {"ray": "Ray", "py4j": "Spark", "pyspark": "Spark"}
+
+
+def as_engine_error(error: Exception, stage: str, engine: str) -> EngineError | None:
+    """Translate an engine's own error, once; None for an error that is not an engine's."""
+    vendor = _VENDORS.get(type(error).__module__.split(".", 1)[0])
+    if vendor is None and engine == "spark" and isinstance(error, ConnectionError | EOFError):
+        vendor = "Spark"
+    if vendor is None:
+        return None
+    first_line = (str(error).strip().splitlines() or [""])[0][:200]
+    return EngineError(
+        f"{stage}: {vendor} failed: {type(error).__name__}: {first_line}",
+        hint="`acceleray retry` goes on from here; the engine's logs are in the run's logs folder.",
+    )
 
 
 class Engines:

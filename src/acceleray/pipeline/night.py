@@ -18,7 +18,7 @@ from acceleray.errors import LineageError, UsageError
 from acceleray.lake.delta import Commit, commit_files
 from acceleray.lake.lock import project_lock
 from acceleray.lake.night import NightTables
-from acceleray.pipeline.engines import Engines
+from acceleray.pipeline.engines import Engines, as_engine_error
 from acceleray.pipeline.journal import Journal, new_run_id
 from acceleray.pipeline.outcome import Outcome, conclude, night_facts
 from acceleray.pipeline.plan import StagePlan, committed_tables, night_plan, pending
@@ -239,6 +239,8 @@ def _run_stage(
         night.journal.finish(stage.name, attempt, state, kept)
         _keep_traceback(night, stage.name, attempt)
         tracker.end(child, failed=True)
+        if isinstance(error, Exception) and (ours := as_engine_error(error, stage.name, stage.engine)):
+            raise ours from error
         raise
     seconds = time.perf_counter() - clock
     record.pop("night", None)
