@@ -187,8 +187,6 @@ def _examine_portfolios(problems: Problems, text: pa.Array, live: Mask) -> None:
     root = to_mask(pc.match_substring_regex(text, f"^{ROOT}(/|$)")) & live
     reason = f"{ROOT!r} is the name of the whole book; leave it out of the path"
     problems.add(root, Rule.RESERVED, "portfolio_id", text, reason)
-    gap = to_mask(pc.match_substring_regex(text, "^/|//|/$")) & live
-    problems.add(gap, Rule.RESERVED, "portfolio_id", text, "a path needs a name before and after each '/'")
 
 
 def _examine_cells(
