@@ -17,6 +17,24 @@ from tests.nights import COMMAND, acceleray, content_hashes, run_directory, wait
 pytestmark = pytest.mark.night
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_search_says_so_and_can_be_finished(small_night, tmp_path, number):
+    project = tmp_path / "project"
+    shutil.copytree(small_night[0], project, ignore=shutil.ignore_patterns("lake", "runs"))
+    process = subprocess.Popen(
+        [*COMMAND, "run", "-C", str(project)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "searching" in line:
+            break
+    process.send_signal(number)
+    _, rest = process.communicate(timeout=120)
+    assert process.returncode == 130, rest
+    assert "Traceback" not in rest
+    assert Journal(run_directory(project)).attempts("calibrate")[-1]["state"] == "interrupted"
+
+
 @pytest.mark.parametrize(
     "wait",
     [

@@ -43,6 +43,13 @@ def test_retry_with_nothing_to_do_computes_nothing(small_night):
     assert json.loads(done.stdout)["computed"] == []
 
 
+def test_retry_publishes_a_night_that_died_before_it_was_published(small_night):
+    project, _ = small_night
+    (project / "runs" / "published.json").unlink()
+    assert acceleray("retry", "-C", str(project)).returncode == 0
+    assert acceleray("report", "open", "-C", str(project)).returncode == 0
+
+
 def test_retry_refuses_changed_settings(small_night):
     project, _ = small_night
     done = acceleray("retry", "-C", str(project), "--set", "simulate.seed=5")

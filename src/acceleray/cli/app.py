@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from acceleray.cli import console
-from acceleray.errors import AccelerayError
+from acceleray.errors import AccelerayError, StorageError
 
 __all__ = ["app", "run"]
 
@@ -61,6 +61,11 @@ def run() -> None:
     except (KeyboardInterrupt, typer.Abort):
         console.note("interrupted; `acceleray retry` finishes the night")
         code = 130
+    except OSError as error:
+        # Disk full, read-only, no rights: nothing that a user could take for a fault of the numbers.
+        console.note(f"error: {error.strerror or error}: {error.filename or 'no file named'}")
+        _trace(error)
+        code = StorageError.exit_code
     except Exception as error:
         console.note(f"internal error: {type(error).__name__}: {error}")
         console.note("Hint: this is a fault of acceleray; the run's logs folder holds the details.")
@@ -110,9 +115,11 @@ def init(
 def check(project: Directory = _HERE, overrides: Overrides = _NONE, as_json: AsJson = False) -> int:
     """Validate settings and inputs; compute nothing, change nothing."""
     from acceleray.cli.project import findings_as_text
+    from acceleray.domain.calendar import next_bell
     from acceleray.lake.check import check_inputs
 
     settings, scenarios, limits = _load(project, overrides)
+    next_bell(settings.bell.exchange, settings.as_of)
     findings = check_inputs(settings, project.resolve(), scenarios, limits)
     worst = max((finding.code for finding in findings), key=_severity, default=0)
     value = {"exit_code": worst, "findings": [asdict(finding) for finding in findings]}

@@ -114,7 +114,7 @@ def exit_codes_page() -> str:
         "# Exit codes",
         "",
         "Errors come first; of a finished night the lowest of 4, 5 and 6 that applies. `check` and `doctor`",
-        "end with the code of the worst finding. `retry` with nothing to do ends as its night did.",
+        "end with the code of the worst finding. `retry` with nothing to do ends with 0.",
         "",
         "| Code | Meaning | Errors |",
         "| --- | --- | --- |",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
     "BellSettings",
@@ -32,6 +32,13 @@ __all__ = [
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Level = Annotated[float, Field(gt=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+def _increasing(values: tuple[int, ...]) -> tuple[int, ...]:
+    if list(values) != sorted(set(values)):
+        raise ValueError("must increase, without repeats")
+    return values
 
 
 class _Model(BaseModel):
@@ -152,7 +159,7 @@ class CalibrateSettings(_Model):
     """First date to learn from; the start of the history if absent."""
     out_of_time_days: Positive = 750
     """Length of the out-of-time test: the last so many labelled sessions."""
-    seed: int = 7
+    seed: Seed = 7
     """Seed of the search and of the trials."""
     volatility_window_days: Positive = 1000
     """Most daily moves behind a volatility fit."""
@@ -169,7 +176,7 @@ class TrainSettings(_Model):
 
     n_workers: Positive = 2
     """Ranks of the data-parallel training; another number is another model."""
-    seed: int = 7
+    seed: Seed = 7
     """Seed of training and of the bootstrap."""
     block_days: Positive = 20
     """Shortest block of sessions that the bootstrap draws."""
@@ -197,7 +204,7 @@ class CreditSettings(_Model):
 class SimulateSettings(_Model):
     """Scenario sets, measures and the block of work."""
 
-    seed: int = 20181228
+    seed: Seed = 20181228
     """Seed of Monte-Carlo, filtered historical, backtest and credit draws."""
     headline_method: Literal["historical", "filtered_historical", "monte_carlo_gaussian", "monte_carlo_t"] = (
         "historical"
@@ -205,7 +212,7 @@ class SimulateSettings(_Model):
     """Method of limits, contributions and the first figures of the report."""
     window_days: Positive = 500
     """Past moves behind historical scenarios, behind the covariance, and behind each backtest forecast."""
-    horizons_days: tuple[Positive, ...] = (1, 10)
+    horizons_days: Annotated[tuple[Positive, ...], Field(min_length=1), AfterValidator(_increasing)] = (1, 10)
     """Horizons of the measures in business days."""
     n_paths: Positive = 10_000
     """Paths of Monte-Carlo, and of filtered historical beyond one day."""

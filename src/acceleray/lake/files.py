@@ -18,9 +18,9 @@ def write_atomic(path: Path, content: bytes) -> None:
     StorageError
         If the disk is full or the file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as stream:
             stream.write(content)
             stream.flush()

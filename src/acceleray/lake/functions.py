@@ -41,11 +41,16 @@ def call_function(source: str, project: Path) -> pa.Table:
                 f"{source}: {error}",
                 hint=f"The module is looked for in {project}, then among the installed packages.",
             ) from error
+        except (Exception, SystemExit) as error:
+            raise InputDataError(
+                f"{source}: the module cannot be imported: {type(error).__name__}: {error}",
+                hint=f"Try it alone: python -c 'import {module}'",
+            ) from error
         try:
             returned = call()
         except (AccelerayError, MemoryError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InputDataError(
                 f"{source}: the function raised {type(error).__name__}: {error}",
                 hint=f"Try it alone: python -c 'import {module}; {module}.{function}()'",

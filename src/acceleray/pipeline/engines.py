@@ -50,6 +50,7 @@ class Engines:
         self._target = target
         self._logs = log_directory
         self._stack = ExitStack()
+        self._ray_stack = ExitStack()
         self._spark: SparkSession | None = None
         self._ray_is_up = False
 
@@ -62,6 +63,10 @@ class Engines:
         """Make an engine ready and return the seconds that took."""
         started = time.perf_counter()
         if engine == "spark" and self._spark is None:
+            # Starting Java forks this process, which Ray's threads do not always survive. A night starts
+            # Spark first; a retry may need it last, when Ray has done its part.
+            self._ray_stack.close()
+            self._ray_is_up = False
             from acceleray.engines import spark
 
             self._spark = spark.start(self._target, app_name="acceleray", log_directory=self._logs)
@@ -69,7 +74,7 @@ class Engines:
         if engine == "ray" and not self._ray_is_up:
             from acceleray.engines import ray
 
-            self._stack.enter_context(
+            self._ray_stack.enter_context(
                 ray.session(
                     cpus=self.cpus,
                     log_directory=self._logs,
@@ -91,4 +96,5 @@ class Engines:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ray_stack.close()
         self._stack.close()

@@ -26,9 +26,16 @@ def new_run_id(as_of: dt.date) -> str:
 
 
 def run_ids(project: Path) -> list[str]:
-    """List the project's runs, oldest first."""
-    found = [path.parent for path in (project / "runs").glob("*/run.json")]
-    return [path.name for path in sorted(found, key=lambda path: _read(path / "run.json")["started_at"])]
+    """List the project's runs, oldest first; one whose run.json is damaged counts as oldest."""
+
+    def started_at(path: Path) -> str:
+        try:
+            return str(_read(path)["started_at"])
+        except (StorageError, KeyError):
+            return ""
+
+    found = (project / "runs").glob("*/run.json")
+    return [path.parent.name for path in sorted(found, key=started_at)]
 
 
 def latest_run(project: Path) -> str:
@@ -116,7 +123,8 @@ def _read(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise StorageError(
-            f"journal file {path.name} of {path.parent.name} cannot be read: {error}"
+            f"journal file {path} cannot be read: {error}",
+            hint="Restore it from a backup, or begin a new night with `acceleray run`.",
         ) from error
     if not isinstance(found, dict):
         raise StorageError(f"journal file {path.name} of {path.parent.name} is damaged")

@@ -331,7 +331,15 @@ def new_night(
     run_id: str | None = None,
     fail_on_breach: bool = False,
 ) -> Night:
-    """Describe a night; a new run id is made when none is given."""
+    """Describe a night; a new run id is made when none is given.
+
+    Raises
+    ------
+    UsageError
+        If the project's path holds a percent sign, which Delta's readers would decode to another path.
+    """
+    if "%" in str(project):
+        raise UsageError(f"{project}: the path holds a percent sign", hint="Move or rename the folder.")
     return Night(
         project=project,
         settings=settings,

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from acceleray.errors import StorageError
 from acceleray.lake.files import write_atomic
 from acceleray.lake.night import NightTables
 from acceleray.pipeline.journal import Journal
@@ -182,14 +183,24 @@ def conclude(
                 "controls": tables.read("raw.controls").drop_columns(["last_date"]).to_pylist(),
             }
         )
-        _publish(journal.directory.parent, header, state)
+    # Also on a retry: the process may have died between the two files.
+    _publish(journal.directory.parent, header, state)
     return outcome
 
 
 def published(project: Path) -> dict[str, Any] | None:
     """Read which run is the published one, None before the first."""
     path = project / "runs" / "published.json"
-    return json.loads(path.read_text()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise StorageError(
+            f"{path}: is damaged: {error}",
+            hint="Remove it; `acceleray retry --run-id` of a night writes it again.",
+        ) from error
+    return found
 
 
 def _publish(runs: Path, header: dict[str, Any], state: str) -> None:

@@ -206,9 +206,13 @@ def _drift(context: StageContext) -> pa.Table:
         panel = panel.where(F.col("factor_id").isin(*calibrate.train_factors))
     sessions = sorted(row["date"] for row in _collect(panel.select("date").distinct()))
     is_current = F.col("date").isin(*sessions[-monitor.drift_current_days :])
-    # With too few sessions this is empty, and the index says so.
-    training = sessions[: -calibrate.out_of_time_days]
-    in_reference = F.col("date") <= training[-1] if training else F.lit(False)
+    # The model learns from rows with a known label, which leaves out each factor's first years, and not from
+    # the last `out_of_time_days` sessions that have one. With too few sessions the reference is empty, and
+    # the index says so.
+    is_labelled = F.col("label_long").isNotNull()
+    labelled = sorted(row["date"] for row in _collect(panel.where(is_labelled).select("date").distinct()))
+    training = labelled[: -calibrate.out_of_time_days]
+    in_reference = (F.col("date") <= training[-1]) & is_labelled if training else F.lit(False)
     if calibrate.train_from is not None:
         in_reference &= F.col("date") >= calibrate.train_from
     windows = panel.where(is_current | in_reference).select(is_current.alias("is_current"), *FEATURES)

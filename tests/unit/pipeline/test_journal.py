@@ -35,5 +35,14 @@ def test_no_run_and_damaged_journal_are_errors_for_people(tmp_path):
         Journal(tmp_path / "runs" / "x").header()
 
 
+def test_a_damaged_run_does_not_hide_the_others(tmp_path):
+    Journal(tmp_path / "runs" / "good").open({"started_at": "2026-01-01T00:00:00"})
+    (tmp_path / "runs" / "bad").mkdir()
+    (tmp_path / "runs" / "bad" / "run.json").write_text("")
+    assert latest_run(tmp_path) == "good"
+    with pytest.raises(StorageError, match="Hint"):
+        Journal(tmp_path / "runs" / "bad").header()
+
+
 def test_run_ids_begin_with_the_business_date():
     assert new_run_id(dt.date(2018, 12, 28)).startswith("2018-12-28-")

@@ -143,6 +143,8 @@ def search(
         raise TaskFailedError(
             f"calibrate: {len(results.errors)} of {settings.n_trials} trials failed"
         ) from results.errors[0]
+    if len(results) != settings.n_trials:
+        raise TaskFailedError(f"calibrate: {len(results)} of {settings.n_trials} trials were run")
     trials = [_trial(result.config, result.metrics, settings) for result in results]
     return sorted(trials, key=lambda trial: trial.number)
 
