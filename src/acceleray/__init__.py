@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from acceleray.api import *  # noqa: F403 - the surface is api.__all__
 
 
+def __dir__() -> list[str]:
+    return [*globals(), *importlib.import_module("acceleray.api").__all__]
+
+
 def __getattr__(name: str) -> Any:
     # Importing acceleray costs nothing; the surface loads with its first use.
     api = importlib.import_module("acceleray.api")

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from acceleray.cli import console
-from acceleray.errors import AccelerayError, StorageError
+from acceleray.errors import AccelerayError, StorageError, UsageError
 
 __all__ = ["app", "run"]
 
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-report_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+report_app = typer.Typer(rich_markup_mode=None)
 app.add_typer(report_app, name="report", invoke_without_command=True)
 
 Directory = Annotated[Path, typer.Option("--project", "-C", help="Project directory.", show_default=False)]
@@ -87,15 +87,22 @@ def _trace(error: Exception) -> None:
         traceback.print_exception(error)
 
 
-@app.callback()
-def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-) -> None:
-    if version:
+def _print_version(asked: bool) -> None:
+    if asked:
         from acceleray.version import __version__
 
         console.emit({}, as_json=False, text=__version__)
         raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version),
+    ] = False,
+) -> None:
+    del version
 
 
 @app.command()
@@ -186,6 +193,7 @@ def status(project: Directory = _HERE, run_id: RunId = None, as_json: AsJson = F
     """Show a run: which stages are committed, when, and what failed."""
     from acceleray.cli.project import status_as_text, status_facts
 
+    _require_project(project)
     facts = status_facts(project.resolve(), run_id)
     console.emit(facts, as_json=as_json, text=status_as_text(facts))
 
@@ -228,6 +236,7 @@ def report_open(
     """Open the published report, or that of a run, and print its path."""
     from acceleray.cli.project import report_path
 
+    _require_project(project)
     path = report_path(project.resolve(), run_id)
     if browser and not as_json and sys.stdout.isatty():
         typer.launch(path.as_uri())
@@ -302,8 +311,9 @@ def _resume(
 def _finish(outcome: Any, as_json: bool) -> int:
     for warning in outcome.warnings:
         console.note(f"warning: {warning}")
-    done = ", ".join(outcome.computed) or "nothing to do"
-    console.note(f"run {outcome.run_id}: {outcome.state}, {outcome.breaches} limit breaches; computed {done}")
+    done = ", ".join(outcome.computed) or "nothing, all was done"
+    breaches = "1 limit breach" if outcome.breaches == 1 else f"{outcome.breaches} limit breaches"
+    console.note(f"run {outcome.run_id}: {outcome.state}, {breaches}; computed: {done}")
     value = {
         "run_id": outcome.run_id,
         "state": outcome.state,
@@ -316,6 +326,14 @@ def _finish(outcome: Any, as_json: bool) -> int:
     }
     console.emit(value, as_json=as_json, text=outcome.report or outcome.run_id)
     return int(outcome.exit_code)
+
+
+def _require_project(project: Path) -> None:
+    if not (project / "acceleray.yaml").is_file():
+        raise UsageError(
+            f"{project / 'acceleray.yaml'} does not exist",
+            hint="Run inside a project directory, or make one with `acceleray init`.",
+        )
 
 
 def _severity(code: int) -> tuple[bool, int]:

@@ -12,6 +12,7 @@ from acceleray.config.models import Limit, Scenario, Settings
 from acceleray.domain.calendar import next_bell
 from acceleray.domain.inputs import Finding
 from acceleray.errors import UsageError
+from acceleray.lake.lock import current_holder
 from acceleray.pipeline.journal import Journal, latest_run, run_ids
 from acceleray.pipeline.night import lake_root
 from acceleray.pipeline.outcome import published
@@ -101,11 +102,15 @@ def status_facts(project: Path, run_id: str | None) -> dict[str, Any]:
             }
         )
     result = journal.result()
+    holder = current_holder(project) or {}
+    is_running = holder.get("run_id") == run_id
+    state = result["state"] if result else "RUNNING" if is_running else "UNFINISHED"
     return {
         "run_id": run_id,
         "as_of": header["as_of"],
         "started_at": header["started_at"],
-        "state": result["state"] if result else "UNFINISHED",
+        "state": state,
+        "process": holder.get("pid") if is_running else None,
         "published": (published(project) or {}).get("run_id"),
         "stages": described,
         "runs": run_ids(project),
@@ -122,7 +127,9 @@ def status_as_text(facts: Mapping[str, Any]) -> str:
         if stage["error"]:
             lines.append(f"             {stage['error']}")
     lines.append(f"published: {facts['published'] or 'none'}")
-    if any(stage["state"] != "committed" for stage in facts["stages"]):
+    if facts["state"] == "RUNNING":
+        lines.append(f"process {facts['process']} is at work.")
+    elif any(stage["state"] != "committed" for stage in facts["stages"]):
         lines.append("`acceleray retry` computes what is missing.")
     return "\n".join(lines)
 

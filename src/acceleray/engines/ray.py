@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,6 +73,7 @@ def session(
     environment = ONE_THREAD | _SETTINGS | {"RAY_AUTH_TOKEN_PATH": str(token)}
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
+    on_terminate = signal.getsignal(signal.SIGTERM)
     try:
         try:
             # Ray reads its environment once, when it is imported, and keeps the last token.
@@ -90,6 +93,9 @@ def session(
             raise EngineUnavailableError(
                 f"Ray did not start: {error}", hint="Look for the reason with `acceleray doctor`."
             ) from error
+        if threading.current_thread() is threading.main_thread():
+            # Ray takes SIGTERM for itself and would end the process without a word to the caller.
+            signal.signal(signal.SIGTERM, on_terminate)
         yield
     finally:
         ray.shutdown()

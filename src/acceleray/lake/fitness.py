@@ -206,6 +206,13 @@ def check_limits(
         checks = [("portfolio_id", limit.portfolio_id, nodes)]
         if limit.scenario is not None:
             checks.append(("scenario", limit.scenario, names))
+        if limit.type != "stress":
+            simulate = settings.simulate
+            usual = simulate.var_level if limit.type == "VaR" else simulate.es_level
+            level = usual if limit.level is None else limit.level
+            asked = f"{limit.type} {level:g} over {limit.horizon_days} days"
+            computed = {f"{limit.type} {usual:g} over {days} days" for days in simulate.horizons_days}
+            checks.append(("type", asked, computed))
         for column, value, known in checks:
             if value in known:
                 continue

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from acceleray.errors import LockedError
 
-__all__ = ["project_lock"]
+__all__ = ["current_holder", "project_lock"]
 
 
 @contextmanager
@@ -48,6 +48,15 @@ def project_lock(project: Path, run_id: str, *, stage: str | None = None) -> Ite
         with own.open("a+") as stage_handle:
             _acquire(stage_handle.fileno(), fcntl.LOCK_EX, own)
             yield
+
+
+def current_holder(project: Path) -> dict[str, object] | None:
+    """Tell which run holds the project right now, None if none does."""
+    path = project / "runs" / ".lock"
+    if not path.is_file():
+        return None
+    with path.open("r") as handle:
+        return None if _try(handle.fileno(), fcntl.LOCK_EX) else _holder(path)
 
 
 def _try(descriptor: int, mode: int) -> bool:

@@ -152,7 +152,8 @@ def resume(night: Night, *, only: tuple[str, ...] | None = None) -> Outcome:
     if identity != header["settings_id"]:
         raise UsageError(
             f"run {night.run_id} began with settings {header['settings_id']}, they are now {identity}",
-            hint="Restore the settings to finish this run, or begin a new one with `acceleray run`.",
+            hint="Restore the settings, or give the same --set again, to finish this run; "
+            "or begin a new one with `acceleray run`.",
         )
     with project_lock(night.project, night.run_id, stage=None if only is None else "+".join(only)):
         tracker = Tracker(night.project, night.settings.name)
@@ -234,11 +235,15 @@ def _run_stage(
         if missing:
             raise LineageError(f"stage {stage.name} ended without committing {', '.join(missing)}")
     except BaseException as error:
-        state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        # Ray Train answers Ctrl-C with SystemExit; no stage of ours raises it.
+        interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
+        state = "interrupted" if interrupted else "failed"
         kept = {"seconds": time.perf_counter() - clock, "error": f"{type(error).__name__}: {error}"}
         night.journal.finish(stage.name, attempt, state, kept)
         _keep_traceback(night, stage.name, attempt)
         tracker.end(child, failed=True)
+        if isinstance(error, SystemExit):
+            raise KeyboardInterrupt from error
         if isinstance(error, Exception) and (ours := as_engine_error(error, stage.name, stage.engine)):
             raise ours from error
         raise

@@ -20,6 +20,7 @@ from acceleray.pipeline.plan import STAGES, StagePlan, committed_tables
 __all__ = ["Outcome", "conclude", "exit_code", "night_facts", "published"]
 
 PARTIAL_EXIT = 4
+_SHOWN = 5
 BREACH_EXIT = 5
 LATE_EXIT = 6
 
@@ -146,7 +147,9 @@ def conclude(
     state = tables.read("check.published").column("state")[0].as_py()
     _, warnings = _state(tables)
     limits = tables.read("check.limits")
-    breaches = pc.sum(pc.equal(limits["state"], "breach")).as_py() or 0
+    breached = limits.filter(pc.equal(limits["state"], "breach")).to_pylist()
+    breaches = len(breached)
+    warnings = [*warnings, *(_breach(row) for row in breached)]
     started, bell = (
         dt.datetime.fromisoformat(header["started_at"]),
         dt.datetime.fromisoformat(header["bell_at"]),
@@ -218,14 +221,29 @@ def _publish(runs: Path, header: dict[str, Any], state: str) -> None:
 
 
 def _state(tables: NightTables) -> tuple[str, list[str]]:
-    excluded = pc.sum(pc.not_equal(tables.read("result.values")["status"], "ok")).as_py() or 0
+    values = tables.read("result.values")
+    left_out = values.filter(pc.not_equal(values["status"], "ok")).to_pylist()
+    excluded = len(left_out)
     rejected = tables.read("raw.rejected").num_rows
     warnings = [
+        f"left out: {row['portfolio_id']} {row['instrument_id']}: {row['reason']}"
+        for row in left_out[:_SHOWN]
+    ]
+    if excluded > _SHOWN:
+        warnings.append(f"left out: {excluded - _SHOWN} more positions, see the report")
+    if rejected:
+        warnings.append(f"{rejected} rows were rejected, see raw.rejected and the report")
+    warnings += [
         f"{row['subject']}: {row['detail']}"
         for row in tables.read("check.quality").to_pylist()
         if row["kind"] in {"aged", "stale"}
     ]
     return ("PARTIAL" if excluded or rejected else "COMPLETE"), warnings
+
+
+def _breach(row: dict[str, Any]) -> str:
+    what = row["scenario"] or f"{row['type']} {row['level']:g} over {row['horizon_days']} days"
+    return f"limit breached: {row['portfolio_id']}, {what}: {row['value']:,.0f} of {row['limit']:,.0f}"
 
 
 def _headline(tables: NightTables, simulate: dict[str, Any]) -> dict[str, float]:

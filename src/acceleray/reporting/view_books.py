@@ -223,7 +223,9 @@ def _model(found: Cursor) -> dict[str, Any] | None:
         }
         for id_ in ids
     ]
-    candidate = next((model for model in models if model["role"].value != "baseline"), None)
+    # A promoted candidate is the champion; beside one that was not, the champion may be any other model.
+    roles = {model["role"].value: model for model in models}
+    candidate = roles.get("candidate", roles.get("champion"))
     blocks = next((metric["blocks"] for metric in metrics if not metric["blocks"].is_absent), None)
     points = list(found["calibration"])
     most = 1.08 * max((max(p["predicted"].value, p["observed"].value) for p in points), default=1.0) or 1.0
