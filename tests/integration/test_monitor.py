@@ -29,6 +29,7 @@ DAYS = sessions("XNYS", dt.date(2017, 1, 3), AS_OF)
 DATES = [day.item() for day in DAYS]
 OUT_OF_TIME_DAYS, CURRENT_DAYS = 120, 60
 TRAIN_FROM = DATES[20]
+UNLABELLED = 30
 FACTORS = ["AAPL", "KO", "SPX"]
 SCENARIOS = (
     Scenario.model_validate({"name": "crash", "shocks": [{"select": {"id": "*"}, "move": {"scale": 0.8}}]}),
@@ -84,7 +85,9 @@ def panel() -> pa.Table:
         columns["beta_120d"] = pa.array(columns["beta_120d"], mask=half)
         if factor_id == "NOT_TRAINED":
             columns["return_1d"] = columns["return_1d"] + 100.0
-        columns |= {"factor_id": [factor_id] * n, "date": DATES}
+        # The first rows have no label yet, so the model never learned from them.
+        labels = pa.array(np.zeros(n, dtype=np.int64), mask=np.arange(n) < UNLABELLED)
+        columns |= {"factor_id": [factor_id] * n, "date": DATES, "label_long": labels}
         schema = contract("feature.panel").schema
         absent = {name: pa.nulls(n, schema.field(name).type) for name in schema.names if name not in columns}
         parts.append(pa.table(columns | absent).select(schema.names).cast(schema))
@@ -257,6 +260,7 @@ def test_drift_is_what_the_kernel_gives_on_the_documented_windows(done) -> None:
     table = panel().filter(pa.array(np.isin(panel()["factor_id"].to_numpy(zero_copy_only=False), FACTORS)))
     day = table["date"].to_numpy()
     reference = (day >= np.datetime64(TRAIN_FROM)) & (day <= DAYS[-OUT_OF_TIME_DAYS - 1])
+    reference &= day >= DAYS[UNLABELLED]
     current = day >= DAYS[-CURRENT_DAYS]
     for feature in FEATURES:
         column = table[feature].to_numpy()
