@@ -7,6 +7,8 @@ from tests.panels import make_panel
 
 from acceleray.config.models import CalibrateSettings
 from acceleray.errors import MissingDataError
+from acceleray.models.early_warning.baseline import fit_logistic
+from acceleray.models.early_warning.boosting import booster_parameters, matrix
 from acceleray.models.early_warning.dataset import SHORT
 from acceleray.models.early_warning.history import read_history
 from acceleray.models.early_warning.search import fold_data
@@ -54,6 +56,24 @@ def test_noise_after_the_training_period_changes_nothing_that_is_learned(panel):
         assert mine.judge_labels.tobytes() == theirs.judge_labels.tobytes()
     # And the noise was there: the test period differs.
     assert noisy.test.values.tobytes() != history.test.values.tobytes()
+
+
+def test_noise_after_the_training_period_changes_no_score_up_to_it(panel):
+    import xgboost
+
+    history = read_history(panel, SETTINGS, horizon_days=20)
+    last = history.axis[history.split.test.train_to].astype(object)
+    noisy = read_history(with_noise_after(panel, last), SETTINGS, horizon_days=20)
+    chosen = {"max_depth": 3, "learning_rate": 0.2, "min_child_weight": 5.0, "reg_lambda": 1.0}
+    parameters = booster_parameters(chosen | {"subsample": 0.8, "colsample_bytree": 0.8}, seed=7)
+    scores = []
+    for each in (history, noisy):
+        trained = xgboost.train(parameters, matrix(each.training.values, each.training.labels), 10)
+        past = each.training.values
+        scores.append((trained.predict(matrix(past)), fit_logistic(each.training).predict(past)))
+    for before, after in zip(*scores, strict=True):
+        assert before.tobytes() == after.tobytes()
+        assert np.ptp(before) > 0.0
 
 
 def test_only_training_factors_teach_and_all_factors_judge(panel):
