@@ -85,7 +85,7 @@ def _tile_note(tile: Cursor) -> Rich:
             return (text,)
         return (f"{text}, ", figure(tile["n_paths"], fmt.count(tile["n_paths"].value)), " scenarios")
     if tile["kind"].value == "count":
-        return ("names to look at first",)
+        return ("flagged, by exposure × probability",)
     if tile["kind"].value == "pnl":
         return ("next worst",)
     return (tile["subject"].value,)
