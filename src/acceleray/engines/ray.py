@@ -32,8 +32,6 @@ _SETTINGS = {
     "RAY_TQDM_PATCH_PRINT": "0",
     # Tune's own handler would swallow Ctrl-C and return half a search.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    # Ray's processes write to their logs; what the night cannot survive is an exception here.
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
 }
 
 

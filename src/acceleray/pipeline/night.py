@@ -234,6 +234,9 @@ def _run_stage(
         missing = [name for name in stage.writes if not tables.is_written(name)]
         if missing:
             raise LineageError(f"stage {stage.name} ended without committing {', '.join(missing)}")
+        for name in set(stage.writes) - set(tables.commits):
+            # Committed by an attempt that died later: nothing is written again, and the record is complete.
+            tables.commit(name, [])
     except BaseException as error:
         # Ray Train answers Ctrl-C with SystemExit; no stage of ours raises it.
         interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
