@@ -224,8 +224,9 @@ class SimulateSettings(_Model):
     """Level of expected shortfall."""
     interval_level: Level = 0.95
     """Confidence of the intervals."""
-    ageing: Literal["none"] = "none"
-    """`none`: moves are instantaneous, the book does not age."""
+    ageing: Literal["none", "calendar"] = "none"
+    """`none`: moves are instantaneous. `calendar`: the book is revalued at the horizon date, so many sessions
+    of `bell.exchange` later, with cash flows and expiries in between accounted for."""
     backtest_days: Positive = 250
     """Past sessions that are forecast."""
     on_failed_position: Literal["exclude", "stop"] = "exclude"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,13 +33,18 @@ class Book:
         One row per portfolio and instrument; a negative quantity is short.
     instruments : pyarrow.Table
         One row per instrument.
+    holdings : pyarrow.Table, optional
+        ``fund_id, instrument_id, weight``: funds to look through. The weight is a share of the fund's value.
     """
 
     positions: pa.Table
     instruments: pa.Table
+    holdings: pa.Table | None = None
 
     @classmethod
-    def from_tables(cls, positions: pa.Table, instruments: pa.Table) -> Book:
+    def from_tables(
+        cls, positions: pa.Table, instruments: pa.Table, holdings: pa.Table | None = None
+    ) -> Book:
         """Sort the tables, add absent optional columns as nulls, and check that they belong together.
 
         Raises
@@ -67,7 +73,33 @@ class Book:
                 f"positions: portfolio {ROOT!r} is the name of the whole book",
                 hint=f"Leave the leading {ROOT!r} out of portfolio_id.",
             )
-        return cls(positions=positions, instruments=instruments)
+        if holdings is not None:
+            holdings = _conform(holdings, "raw.holdings", required=("fund_id", "instrument_id", "weight"))
+            if holdings.num_rows:
+                _refuse(
+                    "holdings: unknown instrument",
+                    sorted(
+                        {*holdings["fund_id"].to_pylist(), *holdings["instrument_id"].to_pylist()}
+                        - set(known)
+                    ),
+                )
+        return cls(positions=positions, instruments=instruments, holdings=holdings)
+
+    @cached_property
+    def instrument_rows(self) -> dict[str, dict[str, Any]]:
+        """Row of each instrument by its id."""
+        return {row["instrument_id"]: row for row in self.instruments.to_pylist()}
+
+    def holdings_of(self, instrument_id: str) -> dict[str, float]:
+        """Weights of what a fund holds; empty where nothing is known."""
+        return self._holdings.get(instrument_id, {})
+
+    @cached_property
+    def _holdings(self) -> dict[str, dict[str, float]]:
+        found: dict[str, dict[str, float]] = {}
+        for line in () if self.holdings is None else self.holdings.to_pylist():
+            found.setdefault(line["fund_id"], {})[line["instrument_id"]] = line["weight"]
+        return found
 
     @cached_property
     def portfolio_ids(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from acceleray.errors import UsageError
 
-__all__ = ["Bell", "next_bell", "sessions"]
+__all__ = ["Bell", "business_day_after", "next_bell", "sessions"]
 
 # Long enough for the sample's 1990 start; exchange_calendars' own default is the last twenty years.
 _CALENDAR_START = "1989-01-03"
@@ -58,6 +58,25 @@ def sessions(exchange: str, first: dt.date, last: dt.date) -> npt.NDArray[np.dat
     first = max(first, calendar.first_session.date())
     days = calendar.sessions_in_range(first.isoformat(), last.isoformat())
     return np.asarray(days.values, dtype="datetime64[D]")
+
+
+def business_day_after(exchange: str, date: dt.date, days: int) -> dt.date:
+    """Session that lies `days` sessions after a date; a date without trading counts as the session before.
+
+    Raises
+    ------
+    UsageError
+        If the exchange is unknown or its calendar does not reach that far.
+    """
+    calendar = _calendar(exchange)
+    if not calendar.first_session.date() <= date < calendar.last_session.date():
+        raise UsageError(f"{exchange} calendar: {date} lies outside it")
+    start = calendar.date_to_session(date.isoformat(), direction="previous")
+    place = calendar.sessions.get_loc(start) + days
+    if place >= len(calendar.sessions):
+        raise UsageError(f"{exchange} calendar: it ends before {days} sessions after {date}")
+    found: dt.date = calendar.sessions[place].date()
+    return found
 
 
 def next_bell(exchange: str, as_of: dt.date) -> Bell:

@@ -29,7 +29,19 @@ __all__ = [
     "did_you_mean",
 ]
 
-INSTRUMENT_KINDS = ("cash", "equity", "index", "fund", "future", "option", "bond")
+INSTRUMENT_KINDS = (
+    "cash",
+    "equity",
+    "index",
+    "fund",
+    "future",
+    "fx_forward",
+    "bond",
+    "floater",
+    "swap",
+    "option",
+    "quantlib",
+)
 FACTOR_KINDS = ("spot", "fx", "zero_rate", "credit_spread", "implied_vol", "dividend_yield")
 RATE_KINDS = ("zero_rate", "credit_spread", "dividend_yield")
 
@@ -231,8 +243,8 @@ def _number(name: str, allowed: Range = _ANY, *, required: bool = False) -> Colu
     return ColumnRule(name=name, type=pa.float64(), required=required, range=allowed)
 
 
-def _count(name: str, high: float = 1e6) -> ColumnRule:
-    return ColumnRule(name=name, type=pa.int64(), range=Range(low=1, high=high))
+def _count(name: str, high: float = 1e6, low: float = 1) -> ColumnRule:
+    return ColumnRule(name=name, type=pa.int64(), range=Range(low=low, high=high))
 
 
 def _date(name: str, *, required: bool = False) -> ColumnRule:
@@ -281,28 +293,28 @@ INSTRUMENTS = InputContract(
         _text("discount_curve"),
         _date("issue_date"),
         _date("maturity"),
-        _number("coupon", Range(low=0.0, high=1.0, percent_above=1.0)),
-        ColumnRule(name="frequency", type=pa.int64(), choices=("1", "2", "4", "12")),
+        _number("coupon", _RATE),
+        ColumnRule(name="frequency", type=pa.int64(), choices=("0", "1", "2", "4", "12")),
         _number("face", _POSITIVE),
         _text("day_count", choices=("30/360", "ACT/360", "ACT/365F", "ACT/ACT")),
         _text("spread_factor"),
+        _text("calendar"),
+        _count("settlement_days", 30, 0),
+        _count("ex_coupon_days", 60, 0),
+        _text("projection_curve"),
+        _number("last_fixing", _RATE),
+        _number("fixed_rate", _RATE),
+        _text("pay_receive", choices=("pay", "receive")),
+        _text("foreign_curve"),
+        _text("on_future", choices=("true", "false")),
+        _text("surface"),
+        _number("market_price"),
+        _number("adv", _POSITIVE),
+        _text("function"),
+        _text("depends_on"),
     ),
     open_prefix="attr_",
     open_column="attributes",
-    not_yet=(
-        "adv",
-        "calendar",
-        "ex_coupon_days",
-        "fixed_rate",
-        "foreign_curve",
-        "last_fixing",
-        "market_price",
-        "on_future",
-        "pay_receive",
-        "projection_curve",
-        "settlement_days",
-        "surface",
-    ),
     needs={
         "equity": ("factor_id",),
         "index": ("factor_id",),
@@ -314,9 +326,30 @@ INSTRUMENTS = InputContract(
             "exercise",
             "strike",
             "expiry",
-            "vol_factor",
             "discount_curve",
         ),
+        "fx_forward": ("factor_id", "strike", "expiry", "discount_curve", "foreign_curve"),
+        "floater": (
+            "issue_date",
+            "maturity",
+            "frequency",
+            "face",
+            "day_count",
+            "discount_curve",
+            "projection_curve",
+        ),
+        "swap": (
+            "issue_date",
+            "maturity",
+            "fixed_rate",
+            "pay_receive",
+            "frequency",
+            "face",
+            "day_count",
+            "discount_curve",
+            "projection_curve",
+        ),
+        "quantlib": ("function", "depends_on"),
         "bond": ("issue_date", "maturity", "coupon", "frequency", "face", "day_count", "discount_curve"),
     },
 )
@@ -329,10 +362,11 @@ FACTORS = InputContract(
         _currency(),
         _text("curve"),
         _number("tenor_years", Range(low=0.0, low_included=False, high=100.0)),
+        _text("surface"),
+        _number("moneyness", _POSITIVE),
         _text("proxy"),
         _count("max_age_days", 3660),
     ),
-    not_yet=("surface", "moneyness"),
     needs={"fx": ("currency",)},
 )
 

@@ -48,7 +48,9 @@ class Factor:
     kind : FactorKind
         What its level means; ``fx`` is base currency units for one unit of `currency`.
     curve, tenor_years : str, float, optional
-        Where a zero rate sits on a curve.
+        Where a zero rate sits on a curve; a vol on a surface has a tenor too.
+    surface, moneyness : str, float, optional
+        Surface of an implied vol, and its strike as a multiple of the spot at `as_of`.
     proxy : str, optional
         Factor whose move stands in where this one has no data.
     max_age_days : int, optional
@@ -62,6 +64,8 @@ class Factor:
     currency: str | None = None
     curve: str | None = None
     tenor_years: float | None = None
+    surface: str | None = None
+    moneyness: float | None = None
     proxy: str | None = None
     max_age_days: int | None = None
     fixed: bool = False

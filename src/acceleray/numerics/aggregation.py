@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["tree_sum"]
+__all__ = ["TreeSum", "add_positions", "tree_sum"]
 
 
 def tree_sum(values: npt.NDArray[np.float64], axis: int = 0) -> npt.NDArray[np.float64]:
@@ -41,3 +41,65 @@ def tree_sum(values: npt.NDArray[np.float64], axis: int = 0) -> npt.NDArray[np.f
         summed = level[0 : 2 * pairs : 2] + level[1 : 2 * pairs : 2]
         level = np.concatenate([summed, level[-1:]]) if level.shape[0] % 2 else summed
     return np.array(level[0])
+
+
+class TreeSum:
+    """Add arrays one at a time, in the tree of `tree_sum`, keeping only a few partial sums.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of every array.
+
+    Examples
+    --------
+    >>> total = TreeSum((1,))
+    >>> for value in (1.0, 2.0, 3.0):
+    ...     total.add(np.array([value]))
+    >>> total.result()
+    array([6.])
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._shape = shape
+        # Sums of 2**k consecutive arrays with k falling along the list, as in a binary counter.
+        self._partial: list[tuple[int, npt.NDArray[np.float64]]] = []
+
+    def add(self, values: npt.NDArray[np.float64]) -> None:
+        """Add the next array, which must not be changed afterwards."""
+        height = 0
+        while self._partial and self._partial[-1][0] == height:
+            values = self._partial.pop()[1] + values
+            height += 1
+        self._partial.append((height, values))
+
+    def result(self) -> npt.NDArray[np.float64]:
+        """Sum of all arrays so far; zeros if there is none."""
+        if not self._partial:
+            return np.zeros(self._shape)
+        total = self._partial[-1][1]
+        for _, earlier in reversed(self._partial[:-1]):
+            total = earlier + total
+        return total
+
+
+def add_positions(
+    per_unit: npt.NDArray[np.float64],
+    rows: npt.NDArray[np.int64],
+    quantities: npt.NDArray[np.float64],
+    groups: npt.NDArray[np.int64],
+    sums: npt.NDArray[np.float64],
+) -> None:
+    """Add ``quantities[i] * per_unit[rows[i]]`` to ``sums[groups[i]]``, position by position in their order.
+
+    Parameters
+    ----------
+    per_unit : ndarray of shape (n_instruments, n_scenarios)
+        Gain of one unit.
+    rows, quantities, groups : ndarray of shape (n_positions,)
+        Instrument, units and group of each position.
+    sums : ndarray of shape (n_groups, n_scenarios)
+        Changed in place.
+    """
+    for row, quantity, group in zip(rows, quantities, groups, strict=True):
+        sums[group] += quantity * per_unit[row]

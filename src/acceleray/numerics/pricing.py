@@ -1,4 +1,4 @@
-"""Closed-form prices, vectorised over scenarios (first axis) and instruments (second axis).
+"""Closed-form prices, vectorised over instruments (first axis) and scenarios (second axis).
 
 All prices are in the instrument's own currency per unit of its payoff, before multiplier and quantity.
 Rates and yields are continuously compounded fractions, times are years by ACT/365F.
@@ -24,7 +24,7 @@ def zero_rates(levels: FloatArray, left: IntArray, right: IntArray, weight: Floa
 
     Parameters
     ----------
-    levels : ndarray of shape (n_scenarios, n_factors)
+    levels : ndarray of shape (n_factors, n_scenarios)
         Shocked levels of all factors.
     left, right : ndarray of int64, shape (n_times,)
         Columns of the points before and after; equal outside the curve, which is flat there.
@@ -33,9 +33,9 @@ def zero_rates(levels: FloatArray, left: IntArray, right: IntArray, weight: Floa
 
     Returns
     -------
-    ndarray of shape (n_scenarios, n_times)
+    ndarray of shape (n_times, n_scenarios)
     """
-    rates: FloatArray = (1.0 - weight) * levels[:, left] + weight * levels[:, right]
+    rates: FloatArray = (1.0 - weight)[:, None] * levels[left] + weight[:, None] * levels[right]
     return rates
 
 
@@ -63,16 +63,16 @@ def bond_prices(
     ----------
     amounts, times : ndarray of shape (n_flows,)
         Cash flows of all bonds one after another, and years until each.
-    rates : ndarray of shape (n_scenarios, n_flows)
+    rates : ndarray of shape (n_flows, n_scenarios)
         Zero rate at each flow's time.
-    spreads : ndarray of shape (n_scenarios, n_bonds)
+    spreads : ndarray of shape (n_bonds, n_scenarios)
         Added to every zero rate of the bond.
     offsets : ndarray of int64, shape (n_bonds + 1,)
         Where each bond's flows begin.
 
     Returns
     -------
-    ndarray of shape (n_scenarios, n_bonds)
+    ndarray of shape (n_bonds, n_scenarios)
 
     Raises
     ------
@@ -81,10 +81,10 @@ def bond_prices(
     """
     _require_finite(amounts=amounts, times=times, rates=rates, spreads=spreads)
     prices = np.empty(spreads.shape)
-    for bond in range(spreads.shape[1]):
+    for bond in range(spreads.shape[0]):
         flows = slice(offsets[bond], offsets[bond + 1])
-        exponent = -(rates[:, flows] + spreads[:, bond, None]) * times[flows]
-        prices[:, bond] = tree_sum(amounts[flows] * np.exp(exponent), axis=1)
+        exponent = -(rates[flows] + spreads[bond]) * times[flows, None]
+        prices[bond] = tree_sum(amounts[flows, None] * np.exp(exponent), axis=0)
     return prices
 
 
@@ -102,7 +102,7 @@ def european_prices(
     Parameters
     ----------
     spot, rate, dividend_yield, vol_annual : ndarray
-        Broadcast against each other, for example (n_scenarios, n_options).
+        Broadcast against each other, for example (n_options, n_scenarios).
     strike, years : ndarray
         Positive strike; years to expiry, zero on the day itself.
     is_call : ndarray of bool

@@ -13,9 +13,18 @@ import numpy.typing as npt
 from acceleray.numerics.moves import apply_moves, draw_t_mixing, gaussian_moves
 from acceleray.numerics.streams import Purpose, stream
 from acceleray.numerics.volatility import simulate_paths
-from acceleray.risk.valuation import ResolvedBook, position_pnl
+from acceleray.risk.valuation import ResolvedBook, portfolio_gains, position_pnl, positions_of
 
-__all__ = ["Blocks", "Drawn", "Filtered", "Plan", "Table", "block_pnl"]
+__all__ = [
+    "Blocks",
+    "Drawn",
+    "Filtered",
+    "Job",
+    "Plan",
+    "Table",
+    "block_gains",
+    "block_positions",
+]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -116,23 +125,70 @@ class Filtered:
 Plan = Table | Drawn | Filtered
 
 
-def block_pnl(
-    book: ResolvedBook, base: FloatArray, plans: tuple[Plan, ...], plan: int, block: int
-) -> FloatArray:
-    """Revalue the book under one block of scenarios; the unit of distributed work.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Job:
+    """A book under a scenario set.
+
+    Parameters
+    ----------
+    book : ResolvedBook
+        Aged to the set's horizon where the settings ask for it.
+    plan : Plan
+        The scenarios.
+    """
+
+    book: ResolvedBook
+    plan: Plan
+
+
+def block_gains(
+    base: FloatArray,
+    jobs: tuple[Job, ...],
+    job: int,
+    block: int,
+    sections: tuple[int, int],
+    keep_positions: bool,
+) -> tuple[FloatArray, FloatArray | None]:
+    """Revalue some sections of a book under one block of scenarios; the unit of distributed work.
 
     Parameters
     ----------
     base : ndarray of shape (n_factors,)
         Levels before the move.
-    plans : tuple of Plan
-        All scenario sets of the run.
-    plan, block : int
-        Which set, and which of its blocks.
+    jobs : tuple of Job
+        All of the run.
+    job, block : int
+        Which job, and which block of its scenarios.
+    sections : tuple of int
+        First section, and the one after the last.
+    keep_positions : bool
+        Return the gains of positions too.
 
     Returns
     -------
-    ndarray of shape (n_priced, n_in_block)
-        Gain per position in base currency.
+    by_portfolio : ndarray of shape (n_portfolios, n_in_block)
+        Gain in base currency.
+    by_position : ndarray of shape (n_positions_in_sections, n_in_block) or None
+        In the order of `valuation.positions_of`, if asked for.
     """
-    return position_pnl(book, plans[plan].levels(block), base[None, :])
+    book, shocked = jobs[job].book, jobs[job].plan.levels(block)
+    into = np.empty((positions_of(book, sections).size, len(shocked))) if keep_positions else None
+    return portfolio_gains(book, shocked, base[None, :], sections, into=into), into
+
+
+def block_positions(
+    base: FloatArray, jobs: tuple[Job, ...], job: int, block: int, scenarios: npt.NDArray[np.int64]
+) -> FloatArray:
+    """Revalue every position under chosen scenarios of one block.
+
+    Parameters
+    ----------
+    scenarios : ndarray of int64
+        Places inside the block.
+
+    Returns
+    -------
+    ndarray of shape (n_priced, n_scenarios)
+        The same bits as in the whole block.
+    """
+    return position_pnl(jobs[job].book, jobs[job].plan.levels(block)[scenarios], base[None, :])

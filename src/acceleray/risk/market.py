@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from acceleray.domain.book import Book
+from acceleray.domain.calendar import business_day_after
 from acceleray.domain.market import Market
 from acceleray.domain.scenario import MonteCarlo, ScenarioSet
-from acceleray.risk.blocks import Plan, block_pnl
+from acceleray.numerics.aggregation import tree_sum
+from acceleray.risk.blocks import Job, block_gains
 from acceleray.risk.fan_out import fan_out
 from acceleray.risk.parameters import RiskParameters
 from acceleray.risk.plans import history_days, prepare
-from acceleray.risk.resolve import resolve
+from acceleray.risk.resolve import Resolution, aged, resolve
 from acceleray.risk.results import Pnl
-from acceleray.risk.valuation import ResolvedBook
+from acceleray.risk.valuation import ResolvedBook, positions_of
 
-__all__ = ["BLOCK_SIZE", "cubes", "revalue"]
+__all__ = ["BLOCK_SIZE", "KEEP_BYTES", "Gains", "book_at", "revaluations", "revalue"]
 
 FloatArray = npt.NDArray[np.float64]
 
 BLOCK_SIZE = 2048
+
+# Gains of single positions are kept in memory up to this size; beyond it they are computed again when asked
+# for.
+KEEP_BYTES = 1_000_000_000
+
+# What a task may hold of position gains; more are cut into shards of whole sections.
+_SHARD_BYTES = 250_000_000
 
 
 def revalue(
@@ -34,6 +46,9 @@ def revalue(
     block_size: int = BLOCK_SIZE,
     parameters: RiskParameters | None = None,
     base_currency: str | None = None,
+    ageing: Literal["none", "calendar"] = "none",
+    calendar: str = "XNYS",
+    keep_positions: bool | None = None,
 ) -> Pnl:
     """Revalue a book under a scenario set.
 
@@ -52,6 +67,14 @@ def revalue(
         Calibrated ones; by default exponentially weighted from the market's own history.
     base_currency : str, optional
         By default the only instrument currency that has no exchange rate.
+    ageing : {"none", "calendar"}
+        Moves are instantaneous, or the book is revalued at the horizon date: `horizon_days` business days
+        after `as_of`, with cash flows and expiries in between accounted for.
+    calendar : str
+        Exchange whose sessions are business days.
+    keep_positions : bool, optional
+        Keep the gain of every position in memory; by default if they fit into `KEEP_BYTES`. Otherwise they
+        are computed again for the scenarios that a question needs.
 
     Returns
     -------
@@ -71,39 +94,106 @@ def revalue(
     plan, labels = prepare(
         scenarios, market, parameters, block_size=block_size, columns=resolution.priced.columns
     )
+    horizon = labels.horizon_days if ageing == "calendar" else 0
+    job = Job(book=book_at(resolution, market, horizon, calendar), plan=plan)
     if n_workers == 1:
-        (cube,) = cubes(resolution.priced, market.base, [plan], distributed=False)
+        (gains,) = revaluations([job], market.base, keep_positions=keep_positions, distributed=False)
     else:
         from acceleray.engines.ray import session
 
         with session(cpus=n_workers):
-            (cube,) = cubes(resolution.priced, market.base, [plan], distributed=True)
-    return Pnl(resolution=resolution, labels=labels, cube=cube)
+            (gains,) = revaluations([job], market.base, keep_positions=keep_positions, distributed=True)
+    return Pnl(
+        resolution=resolution,
+        labels=labels,
+        by_portfolio=gains.by_portfolio,
+        by_position=gains.by_position,
+        job=job,
+        base=market.base,
+    )
 
 
-def cubes(
-    book: ResolvedBook, base: FloatArray, plans: Sequence[Plan], *, distributed: bool
-) -> list[FloatArray]:
-    """Revalue a resolved book under several plans, one task per block of each.
+def book_at(resolution: Resolution, market: Market, horizon_days: int, calendar: str) -> ResolvedBook:
+    """Return the book as it stands `horizon_days` business days after `as_of`; at zero days as it is."""
+    if horizon_days == 0:
+        return resolution.priced
+    date: dt.date = business_day_after(calendar, market.as_of, horizon_days)
+    return aged(resolution, market, date)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Gains:
+    """What a job earned.
+
+    Parameters
+    ----------
+    by_portfolio : ndarray of shape (n_portfolios, n_scenarios)
+        Gain of the positions that lie directly in each portfolio.
+    by_position : ndarray of shape (n_priced, n_scenarios) or None
+        In key order; None where it was not kept.
+    """
+
+    by_portfolio: FloatArray
+    by_position: FloatArray | None
+
+
+def revaluations(
+    jobs: Sequence[Job],
+    base: FloatArray,
+    *,
+    keep_positions: bool | None = None,
+    distributed: bool,
+) -> list[Gains]:
+    """Revalue resolved books under their plans, one task per block of scenarios and shard of the book.
 
     Parameters
     ----------
     base : ndarray of shape (n_factors,)
         Levels before the moves.
+    keep_positions : bool, optional
+        Return gains per position; by default if those of all jobs together fit into `KEEP_BYTES`.
     distributed : bool
         As Ray tasks, or in this process.
 
     Returns
     -------
-    list of ndarray
-        Per plan, gains of shape (n_priced, n_scenarios), assembled in block order.
+    list of Gains
+        Per job, assembled in block order. Neither workers nor shards change a bit.
     """
-    addresses = [(index, block) for index, plan in enumerate(plans) for block in range(len(plan.blocks))]
-    parts = fan_out(
-        block_pnl, (book, base, tuple(plans)), addresses, what="scenario block", distributed=distributed
-    )
+    if keep_positions is None:
+        size = sum(8 * job.book.positions.size * job.plan.blocks.n_scenarios for job in jobs)
+        keep_positions = size <= KEEP_BYTES
+    calls = [
+        (index, block, shard, keep_positions)
+        for index, job in enumerate(jobs)
+        for block in range(len(job.plan.blocks))
+        for shard in _shards(job, keep_positions)
+    ]
+    parts = fan_out(block_gains, (base, tuple(jobs)), calls, what="scenario block", distributed=distributed)
     results = []
-    for index in range(len(plans)):
-        mine = [part for (owner, _), part in zip(addresses, parts, strict=True) if owner == index]
-        results.append(np.concatenate([np.empty((book.positions.size, 0)), *mine], axis=1))
+    for index, job in enumerate(jobs):
+        mine = [(call, part) for call, part in zip(calls, parts, strict=True) if call[0] == index]
+        shape = job.plan.blocks.n_scenarios
+        by_portfolio = np.empty((job.book.n_portfolios, shape))
+        by_position = np.empty((job.book.positions.size, shape)) if keep_positions else None
+        for block in range(len(job.plan.blocks)):
+            columns = slice(*job.plan.blocks.bounds(block))
+            found = [(call[2], part) for call, part in mine if call[1] == block]
+            by_portfolio[:, columns] = tree_sum(np.array([part[0] for _, part in found]), axis=0)
+            for shard, (_, kept) in found:
+                if by_position is not None and kept is not None:
+                    by_position[positions_of(job.book, shard), columns] = kept
+        results.append(Gains(by_portfolio=by_portfolio, by_position=by_position))
     return results
+
+
+def _shards(job: Job, keep_positions: bool) -> list[tuple[int, int]]:
+    """Cut the sections of a book into runs of a power of two, so that the tree of sums stays the same."""
+    sections = job.book.n_sections
+    length = max(sections, 1)
+    if keep_positions:
+        in_block = min(job.plan.blocks.size, job.plan.blocks.n_scenarios)
+        per_section = 8 * in_block * -(-job.book.positions.size // length)
+        length = max(_SHARD_BYTES // max(per_section, 1), 1)
+        length = 1 << (length.bit_length() - 1)
+    return [(first, min(first + length, sections)) for first in range(0, sections, length)] or [(0, 0)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from acceleray.errors import UsageError
 from acceleray.numerics.aggregation import tree_sum
 from acceleray.numerics.contributions import expected_shortfall_contributions
 from acceleray.numerics.tail import Estimate, estimate_expected_shortfall, estimate_value_at_risk
+from acceleray.risk.blocks import Job, block_positions
 from acceleray.risk.plans import Labels
 from acceleray.risk.resolve import Resolution
 
@@ -26,7 +28,7 @@ FloatArray = npt.NDArray[np.float64]
 _CONFIDENCE = 0.95
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Pnl:
     """A cube of gains, positions by scenarios.
 
@@ -36,13 +38,52 @@ class Pnl:
         The book, and which of its positions were priced.
     labels : Labels
         What the scenarios stand for.
-    cube : ndarray of shape (n_priced, n_scenarios)
-        Gain in base currency; rows are the priced positions in key order.
+    by_portfolio : ndarray of shape (n_portfolios, n_scenarios)
+        Gain in base currency of the positions directly in each portfolio.
+    by_position : ndarray of shape (n_priced, n_scenarios) or None
+        Gain of each priced position, in key order; None where it was too large to keep.
+    job : Job
+        Book and scenarios, from which gains of positions can be computed again.
+    base : ndarray of shape (n_factors,)
+        Levels before the moves.
     """
 
     resolution: Resolution
     labels: Labels
-    cube: FloatArray
+    by_portfolio: FloatArray
+    by_position: FloatArray | None
+    job: Job
+    base: FloatArray
+
+    @property
+    def n_paths(self) -> int:
+        """Number of scenarios."""
+        return int(self.by_portfolio.shape[1])
+
+    @cached_property
+    def cube(self) -> FloatArray:
+        """Gain of every position in every scenario, shape (n_priced, n_scenarios)."""
+        return self.position_gains(np.arange(self.n_paths))
+
+    def position_gains(self, scenarios: npt.NDArray[np.int64]) -> FloatArray:
+        """Gain of every position in some scenarios, shape (n_priced, n_chosen).
+
+        Parameters
+        ----------
+        scenarios : ndarray of int64
+            Increasing.
+        """
+        if self.by_position is not None:
+            return self.by_position[:, scenarios]
+        blocks = self.job.plan.blocks
+        owners = scenarios // blocks.size
+        parts = [
+            block_positions(
+                self.base, (self.job,), 0, int(block), scenarios[owners == block] - blocks.bounds(block)[0]
+            )
+            for block in np.unique(owners)
+        ]
+        return np.concatenate([np.empty((len(self.job.book.positions), 0)), *parts], axis=1)
 
     @property
     def excluded(self) -> tuple[tuple[str, str, str], ...]:
@@ -94,8 +135,13 @@ class Pnl:
         return np.nonzero(np.isin(self.resolution.priced.positions, members))[0]
 
     def node(self, portfolio_id: str = ROOT) -> FloatArray:
-        """Sum the gains below a node in key order, in a fixed tree; shape (n_scenarios,)."""
-        return tree_sum(self.cube[self.rows(portfolio_id)], axis=0)
+        """Sum the gains of the portfolios below a node, in a fixed tree; shape (n_scenarios,)."""
+        below = _below(portfolio_id)
+        names = self.resolution.portfolio_ids
+        own = [row for row, name in enumerate(names) if below(name)]
+        if not own:
+            self.rows(portfolio_id)
+        return tree_sum(self.by_portfolio[own], axis=0)
 
     def var(
         self, level: float = 0.99, portfolio_id: str = ROOT, *, confidence: float = _CONFIDENCE
@@ -170,7 +216,8 @@ class Pnl:
         if measure != "ES":
             raise UsageError(f"measure: contributions are those of 'ES', was {measure!r}")
         names, member_pnl = self._members(by, portfolio_id)
-        values, errors = expected_shortfall_contributions(-member_pnl, -self.node(portfolio_id), level=level)
+        total = tree_sum(member_pnl, axis=0)
+        values, errors = expected_shortfall_contributions(-member_pnl, -total, level=level)
         return pa.table(
             {
                 "member_id": pa.array(names, pa.string()),
@@ -200,7 +247,7 @@ class Pnl:
             value=estimate.value,
             ci_low=estimate.ci_low,
             ci_high=estimate.ci_high,
-            n_paths=self.cube.shape[1],
+            n_paths=self.n_paths,
             method=self.labels.method,
             note=estimate.note,
         )
@@ -208,6 +255,12 @@ class Pnl:
     def _require_probabilities(self) -> None:
         if self.labels.method == "stress":
             raise UsageError("named stresses have no probabilities, so there is no VaR or ES of them")
+
+
+def _below(node: str) -> Callable[[str], bool]:
+    """Tell the portfolios at or below a node."""
+    prefix = f"{node}/"
+    return lambda name: node == ROOT or name == node or name.startswith(prefix)
 
 
 def _child(portfolio_id: str, node: str) -> str:

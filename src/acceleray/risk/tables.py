@@ -16,7 +16,7 @@ from acceleray.domain.tables import contract
 from acceleray.risk.plans import Labels
 from acceleray.risk.resolve import Resolution
 from acceleray.risk.results import Pnl
-from acceleray.risk.valuation import exchange_rates, position_values, unit_exposures, unit_prices
+from acceleray.risk.valuation import position_values, unit_exposures, unit_prices
 
 __all__ = [
     "contributions_table",
@@ -41,8 +41,9 @@ def values_table(resolution: Resolution, market: Market) -> pa.Table:
     base = market.base[None, :]
     values = position_values(priced, base)[:, 0]
     prices = unit_prices(priced, base)[0][priced.instrument_rows]
-    delta_levels = unit_exposures(priced, base) * priced.multipliers * exchange_rates(priced, base)
-    exposures = delta_levels[0][priced.instrument_rows] * priced.quantities
+    rates = priced.now.rates(base.T, 0, priced.now.count)[:, 0]
+    delta_levels = unit_exposures(priced, base)[0] * priced.now.multipliers * rates
+    exposures = delta_levels[priced.instrument_rows] * priced.quantities
     row_of = {int(position): row for row, position in enumerate(priced.positions)}
     factor_of = dict(
         zip(

@@ -1,33 +1,30 @@
-"""A resolved book: plain arrays per kind of instrument, and its value under any factor levels.
+"""A resolved book: its instruments by family, and its value and gains under any factor levels.
 
 Workers import this module, so it needs nothing but NumPy, SciPy and our own kernels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
 
 from acceleray.errors import NumericalError
-from acceleray.numerics.pricing import (
-    bond_prices,
-    european_deltas,
-    european_prices,
-    forward_prices,
-    zero_rates,
-)
+from acceleray.numerics.aggregation import TreeSum, add_positions
+from acceleray.risk.families import ABSENT, Family, Options
 
 __all__ = [
-    "Bonds",
-    "CurvePoints",
-    "Forwards",
-    "Levels",
-    "Options",
+    "SECTION",
+    "Instruments",
+    "LookThrough",
     "ResolvedBook",
+    "portfolio_gains",
     "position_pnl",
     "position_values",
+    "positions_of",
     "unit_exposures",
     "unit_prices",
 ]
@@ -35,66 +32,136 @@ __all__ = [
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-# A column that is not there: its level is zero.
-ABSENT = -1
+# Gains are added position by position inside a section of so many instruments, and sections in a fixed tree.
+# The number is part of the definition of every sum: results do not depend on how sections are spread.
+SECTION = 4096
+
+# Instruments priced at a time, so that their prices stay in the processor's cache.
+_CHUNK = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class CurvePoints:
-    """Where times fall on curves: columns of the points around each, and the weight of the right one."""
+class Instruments:
+    """Instruments in rows, one family after the other.
 
-    left: IntArray
-    right: IntArray
-    weight: FloatArray
+    Parameters
+    ----------
+    families : tuple of Family
+        In the order of their rows.
+    multipliers : ndarray of shape (n_instruments,)
+        Payoff units per contract.
+    fx : ndarray of int64, shape (n_instruments,)
+        Column of the exchange rate to the base currency, -1 for the base currency itself.
+    is_future : ndarray of bool, shape (n_instruments,)
+        Settled daily: no market value, and gains are converted at the rate of the day.
+    """
 
-    def rates(self, levels: FloatArray) -> FloatArray:
-        """Zero rates, shape (n_scenarios, n_times)."""
-        return zero_rates(levels, self.left, self.right, self.weight)
+    families: tuple[Family | LookThrough, ...]
+    multipliers: FloatArray
+    fx: IntArray
+    is_future: npt.NDArray[np.bool_]
+
+    @property
+    def count(self) -> int:
+        """Number of instruments."""
+        return int(self.multipliers.size)
+
+    def parts(self, first: int, stop: int) -> Iterator[tuple[Family | LookThrough, int, slice]]:
+        """Families that own rows of a range: each with its first row, and the rows as a slice of its own."""
+        starts = accumulate((family.count for family in self.families), initial=0)
+        for family, start in zip(self.families, starts, strict=False):
+            low, high = max(first, start), min(stop, start + family.count)
+            if low < high:
+                yield family, start, slice(low - start, high - start)
+
+    def prices(self, levels: FloatArray, first: int, stop: int) -> FloatArray:
+        """Price rows in their own currency, before multiplier.
+
+        Parameters
+        ----------
+        levels : ndarray of shape (n_factors, n_scenarios)
+            Factor-major.
+
+        Returns
+        -------
+        ndarray of shape (stop - first, n_scenarios)
+        """
+        prices = np.empty((stop - first, levels.shape[1]))
+        for family, start, own in self.parts(first, stop):
+            rows = slice(start + own.start - first, start + own.stop - first)
+            prices[rows] = family.prices(levels, own.start, own.stop)
+        return prices
+
+    def rates(self, levels: FloatArray, first: int, stop: int) -> FloatArray:
+        """Return base currency per unit of each row's currency, shape (stop - first, n_scenarios)."""
+        columns = self.fx[first:stop]
+        rates: FloatArray = np.where((columns == ABSENT)[:, None], 1.0, levels[columns])
+        return rates
+
+    def columns(self) -> IntArray:
+        """Factors that any instrument depends on, increasing."""
+        used = np.unique(np.concatenate([self.fx, *(family.columns() for family in self.families)]))
+        present: IntArray = used[used != ABSENT]
+        return present
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Levels:
-    """Instruments whose price is a factor's level: equities, indices, funds, futures on their own price."""
+class LookThrough:
+    """Funds whose price follows what they hold.
 
-    rows: IntArray
-    columns: IntArray
+    A fund is worth its level at `as_of`. From there it moves with the weighted relative moves of its
+    holdings, each converted to the fund's currency; what the weights leave is cash.
 
+    Parameters
+    ----------
+    held : Instruments
+        What any of the funds holds.
+    held_values : ndarray of shape (n_held,)
+        Value of one contract of each at `as_of`, in base currency.
+    fund, holding : ndarray of int64, shape (n_lines,)
+        Fund and held instrument of each line, sorted by fund.
+    weights : ndarray of shape (n_lines,)
+        Share of the fund's value.
+    levels : ndarray of shape (n_funds,)
+        Price of each fund at `as_of`.
+    fx : ndarray of int64, shape (n_funds,)
+        Column of the fund currency's exchange rate, or -1.
+    fx_base : ndarray of shape (n_funds,)
+        That rate at `as_of`.
+    """
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Forwards:
-    """Futures priced from a spot by cost of carry."""
+    held: Instruments
+    held_values: FloatArray
+    fund: IntArray
+    holding: IntArray
+    weights: FloatArray
+    levels: FloatArray
+    fx: IntArray
+    fx_base: FloatArray
 
-    rows: IntArray
-    columns: IntArray
-    years: FloatArray
-    curve: CurvePoints
-    dividends: IntArray
+    @property
+    def count(self) -> int:
+        """Number of funds."""
+        return int(self.levels.size)
 
+    def prices(self, levels: FloatArray, first: int, stop: int) -> FloatArray:
+        """Price of each fund in its own currency."""
+        prices = np.ones((stop - first, levels.shape[1]))
+        for fund in range(first, stop):
+            column = self.fx[fund]
+            rate = self.fx_base[fund] if column == ABSENT else levels[column]
+            for line in range(*np.searchsorted(self.fund, (fund, fund + 1))):
+                row = int(self.holding[line])
+                value = self.held.prices(levels, row, row + 1) * self.held.rates(levels, row, row + 1)
+                value *= self.held.multipliers[row]
+                relative = value[0] / self.held_values[row] * (self.fx_base[fund] / rate)
+                prices[fund - first] += self.weights[line] * (relative - 1.0)
+            prices[fund - first] *= self.levels[fund]
+        return prices
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Bonds:
-    """Fixed cash flows on a curve plus an optional spread."""
-
-    rows: IntArray
-    offsets: IntArray
-    amounts: FloatArray
-    times: FloatArray
-    curve: CurvePoints
-    spreads: IntArray
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Options:
-    """European options on a spot."""
-
-    rows: IntArray
-    columns: IntArray
-    strikes: FloatArray
-    years: FloatArray
-    is_call: npt.NDArray[np.bool_]
-    vols: IntArray
-    curve: CurvePoints
-    dividends: IntArray
+    def columns(self) -> IntArray:
+        """Columns that any of them needs."""
+        return np.concatenate([self.held.columns(), self.fx])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -106,19 +173,17 @@ class ResolvedBook:
     positions : ndarray of int64, shape (n_priced,)
         Which positions of the book these are, in key order.
     instrument_rows : ndarray of int64, shape (n_priced,)
-        Row of each position's instrument below.
+        Row of each position's instrument.
     quantities : ndarray of shape (n_priced,)
         Units held.
-    multipliers : ndarray of shape (n_instruments,)
-        Payoff units per contract.
-    fx : ndarray of int64, shape (n_instruments,)
-        Column of the exchange rate to the base currency, -1 for the base currency itself.
-    is_future : ndarray of bool, shape (n_instruments,)
-        Settled daily: no market value, and gains are converted at the rate of the day.
-    cash : ndarray of int64
-        Instruments worth one unit of their currency.
-    levels, forwards, bonds, options
-        The rest, by the way they are priced.
+    portfolios : ndarray of int64, shape (n_priced,)
+        Portfolio of each position, numbered in key order.
+    n_portfolios : int
+        How many portfolios have a priced position.
+    now : Instruments
+        As they stand at `as_of`.
+    then : Instruments
+        The same rows at the horizon; the same object where moves are instantaneous.
     columns : ndarray of int64
         Factors that any of them depends on, increasing.
     """
@@ -126,19 +191,20 @@ class ResolvedBook:
     positions: IntArray
     instrument_rows: IntArray
     quantities: FloatArray
-    multipliers: FloatArray
-    fx: IntArray
-    is_future: npt.NDArray[np.bool_]
-    cash: IntArray
-    levels: Levels
-    forwards: Forwards
-    bonds: Bonds
-    options: Options
+    portfolios: IntArray
+    n_portfolios: int
+    now: Instruments
+    then: Instruments
     columns: IntArray
+
+    @property
+    def n_sections(self) -> int:
+        """Number of sections of instruments."""
+        return -(-self.now.count // SECTION)
 
 
 def unit_prices(book: ResolvedBook, levels: FloatArray) -> FloatArray:
-    """Price every instrument in its own currency, before multiplier.
+    """Price every instrument at `as_of` in its own currency, before multiplier.
 
     Parameters
     ----------
@@ -154,60 +220,36 @@ def unit_prices(book: ResolvedBook, levels: FloatArray) -> FloatArray:
     NumericalError
         If a level that the book depends on is not finite.
     """
-    used = np.isfinite(levels[:, book.columns])
-    if not used.all():
-        scenario, position = np.argwhere(~used)[0]
-        raise NumericalError(
-            f"valuation: the level of factor column {book.columns[position]} "
-            f"was not finite in scenario {scenario} of its block"
-        )
-    prices = np.empty((len(levels), book.multipliers.size))
-    prices[:, book.cash] = 1.0
-    prices[:, book.levels.rows] = levels[:, book.levels.columns]
-    forwards, bonds, options = book.forwards, book.bonds, book.options
-    if forwards.rows.size:
-        prices[:, forwards.rows] = forward_prices(
-            levels[:, forwards.columns],
-            forwards.curve.rates(levels),
-            _or_zero(levels, forwards.dividends),
-            forwards.years,
-        )
-    if bonds.rows.size:
-        prices[:, bonds.rows] = bond_prices(
-            bonds.amounts,
-            bonds.times,
-            bonds.curve.rates(levels),
-            _or_zero(levels, bonds.spreads),
-            bonds.offsets,
-        )
-    if options.rows.size:
-        prices[:, options.rows] = european_prices(*_option_inputs(options, levels))
-    return prices
+    major = _factor_major(book, levels)
+    return book.now.prices(major, 0, book.now.count).T
 
 
 def unit_exposures(book: ResolvedBook, levels: FloatArray) -> FloatArray:
     """Delta times level of the underlying per instrument, in its own currency and before multiplier.
 
-    A bond and cash count with their price; shapes as in `unit_prices`.
+    A bond, a swap and cash count with their price; shapes as in `unit_prices`.
     """
-    exposures = unit_prices(book, levels)
-    options = book.options
-    if options.rows.size:
-        delta = european_deltas(*_option_inputs(options, levels))
-        exposures[:, options.rows] = delta * levels[:, options.columns]
-    return exposures
+    major = _factor_major(book, levels)
+    exposures = book.now.prices(major, 0, book.now.count)
+    for family, start, own in book.now.parts(0, book.now.count):
+        if isinstance(family, Options):
+            spot = family.underlyings.levels(major, own)
+            exposures[start : start + own.stop] = family.deltas(major, own.start, own.stop) * spot
+    return exposures.T
 
 
 def position_values(book: ResolvedBook, levels: FloatArray) -> FloatArray:
-    """Market value of every position in base currency; zero for futures.
+    """Market value of every position at `as_of` in base currency; zero for futures.
 
     Returns
     -------
     ndarray of shape (n_priced, n_scenarios)
     """
-    values = unit_prices(book, levels) * book.multipliers * exchange_rates(book, levels)
-    values[:, book.is_future] = 0.0
-    return _by_position(book, values)
+    major = _factor_major(book, levels)
+    values = book.now.prices(major, 0, book.now.count) * book.now.rates(major, 0, book.now.count)
+    values *= book.now.multipliers[:, None]
+    values[book.now.is_future] = 0.0
+    return _by_position(values[book.instrument_rows], book.quantities)
 
 
 def position_pnl(book: ResolvedBook, shocked: FloatArray, base: FloatArray) -> FloatArray:
@@ -225,35 +267,88 @@ def position_pnl(book: ResolvedBook, shocked: FloatArray, base: FloatArray) -> F
     ndarray of shape (n_priced, n_scenarios)
         A gain is positive. A future earns its price change, converted at the shocked exchange rate.
     """
-    after, before = unit_prices(book, shocked), unit_prices(book, base)
-    fx_after, fx_before = exchange_rates(book, shocked), exchange_rates(book, base)
-    fx_before = np.where(book.is_future, fx_after, fx_before)
-    return _by_position(book, book.multipliers * (after * fx_after - before * fx_before))
+    everything = (0, book.n_sections)
+    cube = np.empty((book.positions.size, len(shocked)))
+    portfolio_gains(book, shocked, base, everything, into=cube)
+    by_key = np.empty_like(cube)
+    by_key[positions_of(book, everything)] = cube
+    return by_key
 
 
-def exchange_rates(book: ResolvedBook, levels: FloatArray) -> FloatArray:
-    """Return base currency per unit of each instrument's currency, shape (n_scenarios, n_instruments)."""
-    return np.where(book.fx == ABSENT, 1.0, levels[:, book.fx])
+def portfolio_gains(
+    book: ResolvedBook,
+    shocked: FloatArray,
+    base: FloatArray,
+    sections: tuple[int, int],
+    *,
+    into: FloatArray | None = None,
+) -> FloatArray:
+    """Gain of every portfolio from the instruments of some sections.
+
+    Parameters
+    ----------
+    shocked, base
+        As for `position_pnl`.
+    sections : tuple of int
+        First section, and the one after the last.
+    into : ndarray of shape (n_positions_in_sections, n_scenarios), optional
+        Takes the gains of the positions too, in the order of `positions_of`.
+
+    Returns
+    -------
+    ndarray of shape (n_portfolios, n_scenarios)
+        Without the positions whose instruments lie in other sections.
+    """
+    after, before = _factor_major(book, shocked), _factor_major(book, base)
+    order = positions_of(book, sections)
+    rows = book.instrument_rows[order]
+    total = TreeSum((book.n_portfolios, len(shocked)))
+    for section in range(*sections):
+        partial = np.zeros((book.n_portfolios, len(shocked)))
+        begin, end = section * SECTION, min((section + 1) * SECTION, book.now.count)
+        for first in range(begin, end, _CHUNK):
+            stop = min(first + _CHUNK, end)
+            own = slice(*np.searchsorted(rows, (first, stop)))
+            if own.start == own.stop:
+                continue
+            gains = _unit_gains(book, after, before, first, stop)
+            held = order[own]
+            add_positions(gains, rows[own] - first, book.quantities[held], book.portfolios[held], partial)
+            if into is not None:
+                into[own] = _by_position(gains[rows[own] - first], book.quantities[held])
+        total.add(partial)
+    return total.result()
 
 
-def _by_position(book: ResolvedBook, per_instrument: FloatArray) -> FloatArray:
+def positions_of(book: ResolvedBook, sections: tuple[int, int]) -> IntArray:
+    """Priced positions whose instruments lie in some sections, by instrument row, then in key order."""
+    order = np.argsort(book.instrument_rows, kind="stable")
+    bounds = np.searchsorted(book.instrument_rows[order], np.array(sections) * SECTION)
+    return order[bounds[0] : bounds[1]]
+
+
+def _unit_gains(
+    book: ResolvedBook, after: FloatArray, before: FloatArray, first: int, stop: int
+) -> FloatArray:
+    later, earlier = book.then.prices(after, first, stop), book.now.prices(before, first, stop)
+    fx_after, fx_before = book.then.rates(after, first, stop), book.now.rates(before, first, stop)
+    fx_before = np.where(book.now.is_future[first:stop, None], fx_after, fx_before)
+    gains: FloatArray = book.now.multipliers[first:stop, None] * (later * fx_after - earlier * fx_before)
+    return gains
+
+
+def _by_position(per_unit: FloatArray, quantities: FloatArray) -> FloatArray:
     # A short position in something that did not move is worth 0.0, not -0.0.
-    return np.ascontiguousarray((per_instrument[:, book.instrument_rows] * book.quantities).T) + 0.0
+    return per_unit * quantities[:, None] + 0.0
 
 
-def _or_zero(levels: FloatArray, columns: IntArray) -> FloatArray:
-    return np.where(columns == ABSENT, 0.0, levels[:, columns])
-
-
-def _option_inputs(
-    options: Options, levels: FloatArray
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, npt.NDArray[np.bool_]]:
-    return (
-        levels[:, options.columns],
-        options.strikes,
-        options.curve.rates(levels),
-        _or_zero(levels, options.dividends),
-        levels[:, options.vols],
-        options.years,
-        options.is_call,
-    )
+def _factor_major(book: ResolvedBook, levels: FloatArray) -> FloatArray:
+    columns = book.columns
+    used = np.isfinite(levels[:, columns])
+    if not used.all():
+        scenario, position = np.argwhere(~used)[0]
+        raise NumericalError(
+            f"valuation: the level of factor column {columns[position]} "
+            f"was not finite in scenario {scenario} of its block"
+        )
+    return np.ascontiguousarray(levels.T)

@@ -10,11 +10,12 @@ from acceleray.domain.market import Market
 from acceleray.domain.scenario import FilteredHistorical, Historical, MonteCarlo, ScenarioSet
 from acceleray.domain.tables import contract
 from acceleray.errors import CalibrationError, InputDataError
+from acceleray.risk.blocks import Job
 from acceleray.risk.credit import simulate_credit
 from acceleray.risk.forecasts import forecast_table
-from acceleray.risk.market import cubes
+from acceleray.risk.market import book_at, revaluations
 from acceleray.risk.parameters import RiskParameters
-from acceleray.risk.plans import history_days, prepare
+from acceleray.risk.plans import Labels, history_days, prepare
 from acceleray.risk.resolve import Resolution, resolve
 from acceleray.risk.results import Pnl
 from acceleray.risk.stress import stress_from_settings, stress_levels
@@ -27,6 +28,7 @@ from acceleray.risk.tables import (
     stress_table,
     values_table,
 )
+from acceleray.risk.valuation import ResolvedBook
 from acceleray.stages.context import StageContext
 
 __all__ = ["ENGINE", "READS", "WRITES", "run", "scenario_sets"]
@@ -119,10 +121,18 @@ def _simulate_market(context: StageContext, book: Book, market: Market, paramete
     ]
     n_scenarios = sum(labels.blocks.n_scenarios for _, labels in prepared)
     context.progress(f"revaluing {priced.positions.size} positions under {n_scenarios:,} scenarios")
-    gains = cubes(priced, market.base, [plan for plan, _ in prepared], distributed=True)
+    jobs = [Job(book=_book_at(context, resolution, market, labels), plan=plan) for plan, labels in prepared]
+    gains = revaluations(jobs, market.base, distributed=True)
     results = [
-        Pnl(resolution=resolution, labels=labels, cube=cube)
-        for (_, labels), cube in zip(prepared, gains, strict=True)
+        Pnl(
+            resolution=resolution,
+            labels=labels,
+            by_portfolio=found.by_portfolio,
+            by_position=found.by_position,
+            job=job,
+            base=market.base,
+        )
+        for (_, labels), job, found in zip(prepared, jobs, gains, strict=True)
     ]
     stressed = results.pop()
     nodes = nodes_with_positions(resolution)
@@ -156,6 +166,11 @@ def _simulate_market(context: StageContext, book: Book, market: Market, paramete
         context.record["scenarios"] = {
             f"{pnl.labels.method} {pnl.labels.horizon_days}": pnl.labels.note for pnl in results
         }
+
+
+def _book_at(context: StageContext, resolution: Resolution, market: Market, labels: Labels) -> ResolvedBook:
+    ages = context.settings.simulate.ageing == "calendar"
+    return book_at(resolution, market, labels.horizon_days if ages else 0, context.settings.bell.exchange)
 
 
 def _forecast(context: StageContext, book: Book, market: Market, parameters: RiskParameters) -> None:

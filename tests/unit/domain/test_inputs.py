@@ -47,10 +47,10 @@ def test_open_columns_need_a_name_after_the_prefix():
     assert check_columns(INPUTS["obligors"], ["attr_desk"], "o.csv")
 
 
-@pytest.mark.parametrize("later", ["market_price", "surface", "adv"])
+@pytest.mark.parametrize("later", ["currency", "lgd_std", "loading_GDP"])
 def test_designed_columns_are_refused_until_they_are_used(later):
-    required = [column.name for column in INPUTS["instruments"].columns if column.required]
-    (finding,) = check_columns(INPUTS["instruments"], [*required, later], "i.csv")
+    required = [column.name for column in INPUTS["obligors"].columns if column.required]
+    (finding,) = check_columns(INPUTS["obligors"], [*required, later], "o.csv")
     assert "not used by this version" in finding.message
 
 

@@ -5,10 +5,11 @@ import pytest
 
 from acceleray.domain.scenario import FilteredHistorical, Historical, MonteCarlo
 from acceleray.numerics.covariance import cholesky_root
-from acceleray.risk.blocks import Blocks, block_pnl
+from acceleray.risk.blocks import Blocks, Job, block_gains, block_positions
 from acceleray.risk.parameters import RiskParameters
 from acceleray.risk.plans import prepare
 from acceleray.risk.resolve import resolve
+from acceleray.risk.valuation import positions_of
 
 
 def test_blocks_cover_all_scenarios_once():
@@ -29,14 +30,24 @@ def test_blocks_cover_all_scenarios_once():
 def test_a_block_stands_alone(scenarios, book, market):
     found = resolve(book, market)
     plan, labels = prepare(scenarios, market, None, block_size=40)
-    whole = [block_pnl(found.priced, market.base, (plan,), 0, block) for block in range(len(plan.blocks))]
+    jobs = (Job(book=found.priced, plan=plan),)
+
+    def gains(block):
+        return block_gains(market.base, jobs, 0, block, (0, 1), True)
+
+    whole = [gains(block) for block in range(len(plan.blocks))]
     # In any order, and again: the same bits.
     for block in (2, 0, 1, 2):
         if block < len(whole):
-            np.testing.assert_array_equal(
-                block_pnl(found.priced, market.base, (plan,), 0, block), whole[block]
-            )
-    assert sum(part.shape[1] for part in whole) == labels.blocks.n_scenarios
+            for part, again in zip(whole[block], gains(block), strict=True):
+                np.testing.assert_array_equal(again, part)
+    # Single scenarios of a block too.
+    chosen = np.array([0, 7, 9])
+    order = positions_of(found.priced, (0, 1))
+    np.testing.assert_array_equal(
+        block_positions(market.base, jobs, 0, 0, chosen)[order], whole[0][1][:, chosen]
+    )
+    assert sum(part.shape[1] for part, _ in whole) == labels.blocks.n_scenarios
 
 
 def test_gaussian_and_student_sets_share_their_normals(market):

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from acceleray.domain.scenario import FilteredHistorical, Historical
+from acceleray.risk.blocks import Job
 from acceleray.risk.calibration import calibrate_risk
 from acceleray.risk.forecasts import FORECAST_METHODS, forecast_table
-from acceleray.risk.market import cubes
+from acceleray.risk.market import revaluations
 from acceleray.risk.parameters import RiskParameters
 from acceleray.risk.plans import prepare
 from acceleray.risk.resolve import resolve
@@ -75,8 +76,16 @@ def test_a_forecast_is_last_nights_figure(table, book, market, parameters, back)
         ("filtered_historical", FilteredHistorical(window_days=150)),
     ):
         plan, labels = prepare(scenarios, eve, parameters, block_size=1000)
-        (cube,) = cubes(found.priced, eve.base, [plan], distributed=False)
-        pnl = Pnl(resolution=found, labels=labels, cube=cube)
+        job = Job(book=found.priced, plan=plan)
+        (gains,) = revaluations([job], eve.base, distributed=False)
+        pnl = Pnl(
+            resolution=found,
+            labels=labels,
+            by_portfolio=gains.by_portfolio,
+            by_position=gains.by_position,
+            job=job,
+            base=eve.base,
+        )
         for level in (0.975, 0.99):
             (expected,) = pick(
                 table, portfolio_id="Alpha", method=method, level=level, date=market.dates[row].item()

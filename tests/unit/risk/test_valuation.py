@@ -71,7 +71,7 @@ def test_exposure_is_the_gain_per_relative_move(book, market):
     exposures = (
         unit_exposures(found.priced, market.base[None, :])[0][found.priced.instrument_rows]
         * found.priced.quantities
-        * found.priced.multipliers[found.priced.instrument_rows]
+        * found.priced.now.multipliers[found.priced.instrument_rows]
     )
     spot, step = market.base[market.column("SPX")], 1e-6
     up = position_pnl(found.priced, shocked(market, SPX=spot * (1 + step)), market.base[None, :])[:, 0]
