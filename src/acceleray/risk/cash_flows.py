@@ -100,8 +100,9 @@ def cash_flows(row: Mapping[str, Any], valuation_date: dt.date, *, held_from: dt
     valuation_date : date
         Where times begin: the book's date, or the horizon of an aged book.
     held_from : date
-        The book's date. What is paid on or before it, or whose ex-coupon date is not after it, belongs to
-        somebody else. What is paid later but not after the valuation date is cash at face value.
+        The book's date, or the settlement date for the price of a trade. What is paid on or before it, or
+        whose ex-coupon date is not after it, belongs to somebody else. What is paid later but not after the
+        valuation date is cash at face value.
 
     Returns
     -------
@@ -111,11 +112,7 @@ def cash_flows(row: Mapping[str, Any], valuation_date: dt.date, *, held_from: dt
     ------
     UnpriceableError
         If nothing is left to be paid, or a column is missing or makes no sense; the text is the reason.
-    ValueError
-        If `valuation_date` is before `held_from`.
     """
-    if valuation_date < held_from:
-        raise ValueError(f"the valuation date {valuation_date} is before the book's date {held_from}")
     terms = _terms(row)
     redemption = terms.calendar.following(terms.maturity)
     if redemption <= held_from:
@@ -285,7 +282,8 @@ def _floating(
     # given the rate for a period of its length that begins on the valuation date.
     begin = [max(period.start, valuation_date) for period in periods]
     end = [first + (period.end - period.start) for first, period in zip(begin, periods, strict=True)]
-    fixings = [_number(row, "last_fixing") if period.start <= held_from else math.nan for period in periods]
+    known = min(held_from, valuation_date)
+    fixings = [_number(row, "last_fixing") if period.start <= known else math.nan for period in periods]
     return FloatingFlows(
         pay_times=_years((period.payment for period in periods), valuation_date),
         start_times=_years(begin, valuation_date),
