@@ -59,8 +59,8 @@ class FloatingFlows:
     Parameters
     ----------
     pay_times, start_times, end_times : ndarray
-        Payment and period of each coupon in years from the valuation date, ACT/365F, not negative. The period
-        of a coupon that is not fixed although it began before the valuation date is moved to begin there.
+        Payment and period of each coupon in years from the valuation date, ACT/365F, not negative. A period
+        that began before the valuation date is moved to begin there; that of a fixed coupon is not used.
     accruals : ndarray
         Share of a year of each coupon.
     notionals : ndarray
