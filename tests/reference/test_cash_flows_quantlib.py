@@ -74,18 +74,18 @@ def today():
 
 @pytest.fixture(scope="module")
 def curves():
-    """One relinkable handle per curve, and a function that links both to a scenario."""
+    """One relinkable handle per curve, and a function that links both to a scenario, from a date on."""
     handles = {"discount": ql.RelinkableYieldTermStructureHandle()}
     handles["project"] = ql.RelinkableYieldTermStructureHandle()
 
-    def link(scenario):
+    def link(scenario, reference=AS_OF):
         for name, columns in (("discount", DISCOUNT), ("project", PROJECT)):
             zeros = LEVELS[columns, scenario].tolist()
             # QuantLib holds the forward constant beyond the last point, we the zero rate.
             days = [0, *NODE_DAYS.tolist(), 100 * 365]
             handles[name].linkTo(
                 ql.ZeroCurve(
-                    [qday(AS_OF) + day for day in days],
+                    [qday(reference) + day for day in days],
                     [zeros[0], *zeros, zeros[-1]],
                     ql.Actual365Fixed(),
                     ql.NullCalendar(),
@@ -291,7 +291,7 @@ def is_no_witness(row):
 @pytest.mark.parametrize("exchange", ["XNYS", "XLON"])
 def test_sessions_are_quantlibs_business_days(exchange):
     ours, theirs = business_days(exchange), CALENDARS[exchange]
-    first, last = dt.date(1990, 1, 1), dt.date(2059, 12, 31)
+    first, last = dt.date(1990, 1, 1), dt.date(2049, 12, 31)
     held = [dt.date.fromordinal(day) for day in ours.ordinals if first.toordinal() <= day <= last.toordinal()]
     # businessDayList checks every day between.
     assert held == [pyday(day) for day in theirs.businessDayList(qday(first), qday(last))]
@@ -431,6 +431,46 @@ def test_values_of_floaters_and_swaps(kind, curves):
         link(scenario)
         expected = np.array([instrument.NPV() for instrument in theirs])
         assert np.max(np.abs(ours[:, scenario] - expected) / faces) <= RELATIVE
+
+
+@pytest.mark.parametrize("kind", ["bond", "floater", "swap"])
+@pytest.mark.parametrize("horizon_days", [14, 50])
+def test_values_at_a_horizon(kind, horizon_days, curves):
+    """An aged book is what QuantLib says at the horizon plus what was paid on the way there."""
+    handles, link = curves
+    horizon = AS_OF + dt.timedelta(days=horizon_days)
+    rng = np.random.default_rng(7)
+    rows = [make_row(kind, rng, ex_coupon_days=None) for _ in range(N_INSTRUMENTS // 4)]
+    rows = [row for row in rows if not is_no_witness(row)]
+    link(2, horizon)
+    ours = values([cash_flows(row, horizon, held_from=AS_OF) for row in rows])[:, 2]
+    ql.Settings.instance().evaluationDate = qday(horizon)
+    begun = 0
+    for row, value in zip(rows, ours, strict=True):
+        if kind == "swap":
+            instrument = quantlib_swap(row, handles)
+            instrument.setPricingEngine(ql.DiscountingSwapEngine(handles["discount"]))
+            sign = 1.0 if row["pay_receive"] == "pay" else -1.0
+            legs = ((-sign, instrument.fixedLeg()), (sign, instrument.floatingLeg()))
+        else:
+            instrument = quantlib_bond(row, handles)
+            instrument.setPricingEngine(ql.DiscountingBondEngine(handles["discount"]))
+            legs = ((1.0, instrument.cashflows()),)
+        for _, leg in legs:
+            for coupon in filter(None, map(ql.as_floating_rate_coupon, leg)):
+                start, end = coupon.accrualStartDate(), coupon.accrualEndDate()
+                if qday(AS_OF) < start <= qday(horizon):
+                    growth = 1.0 / handles["project"].discount(qday(horizon) + (end - start)) - 1.0
+                    coupon.index().addFixing(start, growth / coupon.accrualPeriod())
+                    begun += 1
+        paid = sum(
+            sign * flow.amount()
+            for sign, leg in legs
+            for flow in leg
+            if qday(AS_OF) < flow.date() <= qday(horizon)
+        )
+        assert abs(value - paid - instrument.NPV()) <= RELATIVE * row["face"], row
+    assert kind == "bond" or begun > 10
 
 
 EDGES = [
