@@ -147,17 +147,8 @@ def quantlib_index(row, schedule, handle):
     if row["day_count"] == "ACT/ACT":
         count = ql.ActualActual(ql.ActualActual.ISMA, schedule)
     tenor = ql.Period(12 // row["frequency"], ql.Months)
-    index = ql.IborIndex(
-        f"index{next(_NAMES)}",
-        tenor,
-        0,
-        ql.EURCurrency(),
-        ql.NullCalendar(),
-        ql.Unadjusted,
-        False,
-        count,
-        handle,
-    )
+    terms = (tenor, 0, ql.EURCurrency(), ql.NullCalendar(), ql.Unadjusted, False)
+    index = ql.IborIndex(f"index{next(_NAMES)}", *terms, count, handle)
     for start in schedule:
         if start <= qday(AS_OF):
             index.addFixing(start, row["last_fixing"])
@@ -174,39 +165,15 @@ def quantlib_bond(row, handles=None):
         )
     count = COUNTS[row["day_count"]]
     if row["kind"] == "bond":
-        return ql.FixedRateBond(
-            row["settlement_days"],
-            face,
-            quantlib_schedule(row),
-            [row["coupon"]],
-            count,
-            ql.Following,
-            100.0,
-            issue,
-            calendar,
-            ex,
-            calendar,
-        )
+        paid = (ql.Following, 100.0, issue, calendar, ex, calendar)
+        schedule = quantlib_schedule(row)
+        return ql.FixedRateBond(row["settlement_days"], face, schedule, [row["coupon"]], count, *paid)
     # Payments of a floater follow the calendar of its schedule; unadjusted dates do not.
     schedule = quantlib_schedule(row, calendar)
-    return ql.FloatingRateBond(
-        row["settlement_days"],
-        face,
-        schedule,
-        quantlib_index(row, schedule, handles["project"]),
-        count,
-        ql.Following,
-        0,
-        [],
-        [row["coupon"]],
-        [],
-        [],
-        False,
-        100.0,
-        issue,
-        ex,
-        calendar,
-    )
+    index = quantlib_index(row, schedule, handles["project"])
+    # No fixing lag, gearing one, the spread, no cap, no floor, fixed in advance.
+    paid = (ql.Following, 0, [], [row["coupon"]], [], [], False, 100.0, issue, ex, calendar)
+    return ql.FloatingRateBond(row["settlement_days"], face, schedule, index, count, *paid)
 
 
 def quantlib_swap(row, handles):
