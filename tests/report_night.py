@@ -57,7 +57,9 @@ def settings(**changes: Any) -> Settings:
     )
 
 
-def night(*, historical: bool = False, late: bool = False, state: str = "COMPLETE") -> dict[str, Any]:
+def night(
+    *, historical: bool = False, late: bool = False, recovered: bool = False, state: str = "COMPLETE"
+) -> dict[str, Any]:
     """Facts of the run, as the pipeline hands them over."""
     start = dt.datetime(2018, 12, 31, 10, 58, tzinfo=dt.UTC)
     if historical:
@@ -85,6 +87,9 @@ def night(*, historical: bool = False, late: bool = False, state: str = "COMPLET
             }
         )
         at += dt.timedelta(seconds=seconds)
+    if recovered:
+        # What the journal knows of a stage that died between its last commit and its record.
+        stages[4] |= {"seconds": None, "startup_seconds": None}
     return {
         "run_id": "2018-12-28-7f3c1a",
         "name": "Test data fund",

@@ -139,7 +139,9 @@ def audit(facts: Cursor) -> dict[str, Any]:
     stages = []
     for stage in run["stages"]:
         begin = fmt.seconds_between(start, stage["started_at"].value)
-        end = begin + stage["seconds"].value
+        # A stage that died between its last commit and its record left no duration.
+        took = stage["seconds"].value
+        end = begin + (took or 0.0)
         startup = stage["startup_seconds"].value or 0.0
         attempt = stage["attempt"].value
         stages.append(
@@ -149,7 +151,9 @@ def audit(facts: Cursor) -> dict[str, Any]:
                 "start": figure(
                     stage["started_at"], fmt.clock(stage["started_at"].value, zone, seconds=True)
                 ),
-                "seconds": figure(stage["seconds"], fmt.fixed(stage["seconds"].value, 1)),
+                "seconds": ("not recorded",)
+                if took is None
+                else (figure(stage["seconds"], fmt.fixed(took, 1)),),
                 "bar": charts.span(begin, min(end, most), 0.0, most),
                 "startup": charts.span(begin, min(begin + startup, end, most), 0.0, most)
                 if startup

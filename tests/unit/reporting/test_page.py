@@ -45,7 +45,7 @@ def complete():
     return found, render_page(found)
 
 
-VARIANTS = ({}, {"partial": True}, {"empty": True}, {"historical": True}, {"late": True})
+VARIANTS = ({}, {"partial": True}, {"empty": True}, {"historical": True}, {"late": True}, {"recovered": True})
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: next(iter(variant), "complete"))
@@ -55,6 +55,10 @@ def test_every_figure_is_the_fact_it_points_to(variant):
     assert len(figures) > 50
     for pointer, value, _ in figures:
         assert json.loads(html.unescape(value)) == resolve(found, html.unescape(pointer))
+
+
+def test_a_stage_without_a_record_of_its_duration_says_so():
+    assert "not recorded" in text_of(render_page(document(recovered=True)))
 
 
 def test_the_shown_text_is_the_value_to_its_last_decimal(complete):
