@@ -16,7 +16,7 @@ from acceleray.domain.market import Market
 from acceleray.domain.scenario import MonteCarlo, ScenarioSet
 from acceleray.numerics.aggregation import tree_sum
 from acceleray.risk.blocks import Job, block_gains
-from acceleray.risk.fan_out import fan_out
+from acceleray.risk.fan_out import as_they_finish
 from acceleray.risk.parameters import RiskParameters
 from acceleray.risk.plans import history_days, prepare
 from acceleray.risk.resolve import Resolution, aged, resolve
@@ -169,22 +169,30 @@ def revaluations(
         for block in range(len(job.plan.blocks))
         for shard in _shards(job, keep_positions)
     ]
-    parts = fan_out(block_gains, (base, tuple(jobs)), calls, what="scenario block", distributed=distributed)
-    results = []
-    for index, job in enumerate(jobs):
-        mine = [(call, part) for call, part in zip(calls, parts, strict=True) if call[0] == index]
-        shape = job.plan.blocks.n_scenarios
-        by_portfolio = np.empty((job.book.n_portfolios, shape))
-        by_position = np.empty((job.book.positions.size, shape)) if keep_positions else None
-        for block in range(len(job.plan.blocks)):
-            columns = slice(*job.plan.blocks.bounds(block))
-            found = [(call[2], part) for call, part in mine if call[1] == block]
-            by_portfolio[:, columns] = tree_sum(np.array([part[0] for _, part in found]), axis=0)
-            for shard, (_, kept) in found:
-                if by_position is not None and kept is not None:
-                    by_position[positions_of(job.book, shard), columns] = kept
-        results.append(Gains(by_portfolio=by_portfolio, by_position=by_position))
+    results = [_empty(job, keep_positions) for job in jobs]
+    partial: dict[tuple[int, int], dict[tuple[int, int], FloatArray]] = {}
+    finished = as_they_finish(
+        block_gains, (base, tuple(jobs)), calls, what="scenario block", distributed=distributed
+    )
+    for number, (by_portfolio, by_position) in finished:
+        index, block, shard, _ = calls[number]
+        job, result = jobs[index], results[index]
+        columns = slice(*job.plan.blocks.bounds(block))
+        if result.by_position is not None and by_position is not None:
+            result.by_position[positions_of(job.book, shard), columns] = by_position
+        sums = partial.setdefault((index, block), {})
+        sums[shard] = by_portfolio
+        shards = _shards(job, keep_positions)
+        if len(sums) == len(shards):
+            parts = partial.pop((index, block))
+            result.by_portfolio[:, columns] = tree_sum(np.array([parts[each] for each in shards]), axis=0)
     return results
+
+
+def _empty(job: Job, keep_positions: bool) -> Gains:
+    n_scenarios = job.plan.blocks.n_scenarios
+    positions = np.empty((job.book.positions.size, n_scenarios)) if keep_positions else None
+    return Gains(by_portfolio=np.empty((job.book.n_portfolios, n_scenarios)), by_position=positions)
 
 
 def _shards(job: Job, keep_positions: bool) -> list[tuple[int, int]]:
