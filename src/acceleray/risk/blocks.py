@@ -1,6 +1,6 @@
 """Prepared scenario sets, cut into blocks that any worker can compute alone.
 
-Workers import this module, so it needs nothing but NumPy, SciPy and our own kernels.
+Workers import this module, so it needs nothing but NumPy, SciPy, Arrow and our own kernels.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from acceleray.numerics.moves import apply_moves, draw_t_mixing, gaussian_moves
 from acceleray.numerics.streams import Purpose, stream
 from acceleray.numerics.volatility import simulate_paths
+from acceleray.risk.position_files import PositionFiles
 from acceleray.risk.valuation import ResolvedBook, portfolio_gains, position_pnl, positions_of
 
 __all__ = [
@@ -135,10 +136,13 @@ class Job:
         Aged to the set's horizon where the settings ask for it.
     plan : Plan
         The scenarios.
+    files : PositionFiles, optional
+        Where each task writes its slice of the cube of gains.
     """
 
     book: ResolvedBook
     plan: Plan
+    files: PositionFiles | None = None
 
 
 def block_gains(
@@ -171,9 +175,17 @@ def block_gains(
     by_position : ndarray of shape (n_positions_in_sections, n_in_block) or None
         In the order of `valuation.positions_of`, if asked for.
     """
-    book, shocked = jobs[job].book, jobs[job].plan.levels(block)
-    into = np.empty((positions_of(book, sections).size, len(shocked))) if keep_positions else None
-    return portfolio_gains(book, shocked, base[None, :], sections, into=into), into
+    book, plan, files = jobs[job].book, jobs[job].plan, jobs[job].files
+    shocked = plan.levels(block)
+    if files is None and not keep_positions:
+        return portfolio_gains(book, shocked, base[None, :], sections), None
+    positions = positions_of(book, sections)
+    into = np.empty((positions.size, len(shocked)))
+    by_portfolio = portfolio_gains(book, shocked, base[None, :], sections, into=into)
+    if files is not None:
+        first = plan.blocks.bounds(block)[0]
+        files.write(block, sections, positions=positions, first_scenario=first, gains=into)
+    return by_portfolio, into if keep_positions else None
 
 
 def block_positions(

@@ -182,10 +182,10 @@ def revaluations(
             result.by_position[positions_of(job.book, shard), columns] = by_position
         sums = partial.setdefault((index, block), {})
         sums[shard] = by_portfolio
-        shards = _shards(job, keep_positions)
-        if len(sums) == len(shards):
-            parts = partial.pop((index, block))
-            result.by_portfolio[:, columns] = tree_sum(np.array([parts[each] for each in shards]), axis=0)
+        expected = _shards(job, keep_positions)
+        if len(sums) == len(expected):
+            del partial[index, block]
+            result.by_portfolio[:, columns] = tree_sum(np.array([sums[each] for each in expected]), axis=0)
     return results
 
 
@@ -199,7 +199,7 @@ def _shards(job: Job, keep_positions: bool) -> list[tuple[int, int]]:
     """Cut the sections of a book into runs of a power of two, so that the tree of sums stays the same."""
     sections = job.book.n_sections
     length = max(sections, 1)
-    if keep_positions:
+    if keep_positions or job.files is not None:
         in_block = min(job.plan.blocks.size, job.plan.blocks.n_scenarios)
         per_section = 8 * in_block * -(-job.book.positions.size // length)
         length = max(_SHARD_BYTES // max(per_section, 1), 1)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pyarrow as pa
 
 from acceleray.config.models import SimulateSettings
 from acceleray.domain.book import Book
@@ -16,6 +19,7 @@ from acceleray.risk.forecasts import forecast_table
 from acceleray.risk.market import book_at, revaluations
 from acceleray.risk.parameters import RiskParameters
 from acceleray.risk.plans import Labels, history_days, prepare
+from acceleray.risk.position_files import PositionFiles
 from acceleray.risk.resolve import Resolution, resolve
 from acceleray.risk.results import Pnl
 from acceleray.risk.stress import stress_from_settings, stress_levels
@@ -23,7 +27,6 @@ from acceleray.risk.tables import (
     contributions_table,
     measures_table,
     nodes_with_positions,
-    pnl_table,
     scenarios_table,
     stress_table,
     values_table,
@@ -121,7 +124,15 @@ def _simulate_market(context: StageContext, book: Book, market: Market, paramete
     ]
     n_scenarios = sum(labels.blocks.n_scenarios for _, labels in prepared)
     context.progress(f"revaluing {priced.positions.size} positions under {n_scenarios:,} scenarios")
-    jobs = [Job(book=_book_at(context, resolution, market, labels), plan=plan) for plan, labels in prepared]
+    staging = None if tables.is_written("result.pnl") else tables.staging("result.pnl")
+    jobs = [
+        Job(
+            book=_book_at(context, resolution, market, labels),
+            plan=plan,
+            files=None if labels.method == "stress" else _files(resolution, labels, staging),
+        )
+        for plan, labels in prepared
+    ]
     gains = revaluations(jobs, market.base, distributed=True)
     results = [
         Pnl(
@@ -144,7 +155,7 @@ def _simulate_market(context: StageContext, book: Book, market: Market, paramete
         and pnl.labels.horizon_days == min(settings.horizons_days)
     )
     tables.write("result.values", values_table(resolution, market))
-    tables.write("result.pnl", pnl_table(results))
+    tables.commit("result.pnl", [] if staging is None else sorted(staging.glob("*.parquet")))
     tables.write("result.scenarios", scenarios_table([pnl.labels for pnl in results]))
     tables.write(
         "result.measures",
@@ -166,6 +177,19 @@ def _simulate_market(context: StageContext, book: Book, market: Market, paramete
         context.record["scenarios"] = {
             f"{pnl.labels.method} {pnl.labels.horizon_days}": pnl.labels.note for pnl in results
         }
+
+
+def _files(resolution: Resolution, labels: Labels, staging: Path | None) -> PositionFiles | None:
+    if staging is None:
+        return None
+    book, priced = resolution.book, resolution.priced.positions
+    return PositionFiles(
+        folder=str(staging),
+        method=labels.method,
+        horizon_days=labels.horizon_days,
+        portfolio_ids=book.positions["portfolio_id"].combine_chunks().take(pa.array(priced)),
+        instrument_ids=book.positions["instrument_id"].combine_chunks().take(pa.array(priced)),
+    )
 
 
 def _book_at(context: StageContext, resolution: Resolution, market: Market, labels: Labels) -> ResolvedBook:
