@@ -123,7 +123,8 @@ def quasi_moves(
             squares[:, 0] += mixing[:, day] ** 2
         scales = np.sqrt(squares) * scale
     normals: FloatArray = special.ndtri(uniforms[:, draws:])
-    return correlated(normals, root) * scales
+    total: FloatArray = correlated(normals, root) * scales
+    return total
 
 
 def martingale_drift(

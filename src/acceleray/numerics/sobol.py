@@ -120,7 +120,7 @@ def sobol_uniforms(
     -----
     Sobol's sequence with the direction numbers of Joe and Kuo, scrambled by a random lower-triangular matrix
     and a random shift per coordinate [1]_, drawn from the Philox stream of ``(seed, address, replicate)``.
-    The number of scrambled coordinates enters the stream's use: sets of other dimension share no points.
+    Sets of other dimension share no points.
 
     References
     ----------
@@ -159,7 +159,10 @@ def sobol_normals(
     n_dims: int,
     replicates: int = REPLICATES,
 ) -> FloatArray:
-    """Draw the standard normals of one block, none of them infinite; parameters are those of `sobol_uniforms`."""
+    """Draw the standard normals of one block, none of them infinite.
+
+    Parameters and errors are those of `sobol_uniforms`.
+    """
     points = sobol_uniforms(
         seed,
         *address,
