@@ -115,6 +115,8 @@ def symmetric_eigen(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:
     .. [1] Golub, Van Loan (2013), Matrix Computations, 4th edition, section 8.5.
     """
     work = np.array(matrix, dtype=np.float64)
+    if work.size == 0:
+        return np.empty(0), work
     vectors = np.eye(work.shape[0])
     if not _jacobi(work, vectors, _MAX_SWEEPS):
         raise NumericalError(f"eigenvalues: {_MAX_SWEEPS} sweeps of rotations were not enough")
@@ -124,7 +126,7 @@ def symmetric_eigen(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:
     # the sign does not hang on the last bit.
     found = np.ascontiguousarray(vectors[order].T)
     sizes = np.abs(found)
-    largest = np.argmax(sizes >= sizes.max(axis=0, initial=0.0) * (1.0 - 1e-9), axis=0)
+    largest = np.argmax(sizes >= sizes.max(axis=0) * (1.0 - 1e-9), axis=0)
     found *= np.where(found[largest, np.arange(values.size)] < 0, -1.0, 1.0)
     return values[order], found
 
