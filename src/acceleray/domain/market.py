@@ -127,9 +127,10 @@ class Market:
         shape = (self.dates.size, len(self.factors))
         if self.levels.shape != shape:
             raise ValueError(f"levels must have shape {shape}, was {self.levels.shape}")
-        if self.observed_on.shape != shape[1:] or self.age_days.shape != shape[1:]:
-            raise ValueError("observed_on and age_days must have one entry per factor")
-        for name in ("dates", "levels", "observed_on", "age_days"):
+        for name in ("observed_on", "age_days", "move_kinds"):
+            if getattr(self, name).shape != shape[1:]:
+                raise ValueError(f"{name} must have one entry per factor")
+        for name in ("dates", "levels", "observed_on", "age_days", "move_kinds"):
             # A view, so that the caller's own array stays writable.
             view = getattr(self, name).view()
             view.setflags(write=False)
