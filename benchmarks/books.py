@@ -1,4 +1,4 @@
-"""Seeded books and markets of any size for the benchmarks: made up, and called so wherever a figure is shown."""
+"""Seeded books and markets of any size for the benchmarks: made up, and called so beside every figure."""
 
 from __future__ import annotations
 

@@ -292,12 +292,6 @@ class Market:
         return row
 
     @property
-    def log_moves(self) -> npt.NDArray[np.bool_]:
-        """Which factors move by log changes, shape (n_factors,)."""
-        logs: npt.NDArray[np.bool_] = self.move_kinds == MoveKind.LOG
-        return logs
-
-    @property
     def fixed(self) -> npt.NDArray[np.bool_]:
         """Which factors never move, shape (n_factors,)."""
         return np.array([factor.fixed for factor in self.factors], dtype=bool)

@@ -6,11 +6,14 @@ Workers import this module, so it needs nothing but NumPy, SciPy, Arrow and our 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from acceleray.numerics.moves import apply_moves, draw_t_mixing, gaussian_moves
+from acceleray.numerics.draws import Step, quasi_dimensions, quasi_moves, random_moves
+from acceleray.numerics.moves import apply_moves
+from acceleray.numerics.sobol import sobol_uniforms
 from acceleray.numerics.streams import Purpose, stream
 from acceleray.numerics.volatility import simulate_paths
 from acceleray.risk.position_files import PositionFiles
@@ -55,6 +58,7 @@ class Table:
 
     blocks: Blocks
     shocked: FloatArray
+    replicates: ClassVar[None] = None
 
     def levels(self, block: int) -> FloatArray:
         """Shocked levels of a block, shape (n_in_block, n_factors)."""
@@ -64,32 +68,57 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Drawn:
-    """Sums of daily normal or Student-t moves.
+    """Normal or Student-t moves from pseudo-random streams or Sobol points; see `numerics.draws`.
 
-    Each block draws day by day: its normals first, then the chi-squares, so Gaussian and t sets of the same
-    seed and one day share their normals on purpose and their difference is not sampling noise.
+    Gaussian and t sets of one seed share their normals over one day, on purpose: their difference is then
+    not sampling noise. `replicates` counts the scrambles of a Sobol set and is None for a random one.
     """
 
     blocks: Blocks
     base: FloatArray
-    log_moves: npt.NDArray[np.bool_]
+    move_kinds: npt.NDArray[np.int8]
     root: FloatArray
+    drift: FloatArray
     horizon_days: int
+    step: Step
     seed: int
     dof: float | None
     unit_variance: bool
+    replicates: int | None
 
     def levels(self, block: int) -> FloatArray:
         """Shocked levels of a block, shape (n_in_block, n_factors)."""
         first, stop = self.blocks.bounds(block)
-        generator = stream(self.seed, Purpose.MONTE_CARLO, self.horizon_days, block)
-        total = np.zeros((stop - first, self.base.size))
-        for _ in range(self.horizon_days):
-            moves = gaussian_moves(generator, self.root, stop - first)
-            if self.dof is not None:
-                moves *= draw_t_mixing(generator, self.dof, stop - first, unit_variance=self.unit_variance)
-            total += moves
-        return apply_moves(self.base, total, self.log_moves)
+        days, step = self.horizon_days, self.step
+        if self.replicates is not None:
+            uniforms = sobol_uniforms(
+                self.seed,
+                days,
+                block=block,
+                block_size=self.blocks.size,
+                n_paths=stop - first,
+                n_dims=quasi_dimensions(self.root.shape[1], horizon_days=days, step=step),
+                replicates=self.replicates,
+            )
+            moves = quasi_moves(
+                uniforms,
+                self.root,
+                horizon_days=days,
+                step=step,
+                dof=self.dof,
+                unit_variance=self.unit_variance,
+            )
+        else:
+            moves = random_moves(
+                stream(self.seed, Purpose.MONTE_CARLO, days, block),
+                self.root,
+                stop - first,
+                horizon_days=days,
+                step=step,
+                dof=self.dof,
+                unit_variance=self.unit_variance,
+            )
+        return apply_moves(self.base, moves + self.drift, self.move_kinds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -98,7 +127,7 @@ class Filtered:
 
     blocks: Blocks
     base: FloatArray
-    log_moves: npt.NDArray[np.bool_]
+    move_kinds: npt.NDArray[np.int8]
     residuals: FloatArray
     omega: FloatArray
     alpha: FloatArray
@@ -106,6 +135,7 @@ class Filtered:
     variance: FloatArray
     horizon_days: int
     seed: int
+    replicates: ClassVar[None] = None
 
     def levels(self, block: int) -> FloatArray:
         """Shocked levels of a block, shape (n_in_block, n_factors)."""
@@ -120,7 +150,7 @@ class Filtered:
             horizon_days=self.horizon_days,
             n_paths=stop - first,
         )
-        return apply_moves(self.base, moves, self.log_moves)
+        return apply_moves(self.base, moves, self.move_kinds)
 
 
 Plan = Table | Drawn | Filtered

@@ -61,16 +61,19 @@ def as_they_finish(
     *,
     what: str,
     distributed: bool,
+    wanted: Callable[[int], bool] = lambda _: True,
 ) -> Iterator[tuple[int, Result]]:
     """Yield number and result of each call as it finishes; parameters and errors as for `fan_out`.
 
     At most `TASKS_PER_CPU` tasks per CPU are in flight, begun in the order of `calls`. A caller that leaves
-    early cancels those that are still out. What a caller keeps of a result should be copied: the result
+    early cancels those that are still out; a call that is no longer `wanted` when its turn comes is left out.
+    What a caller keeps of a result should be copied: the result
     itself is a view into the object store.
     """
     if not distributed:
         for index, call in enumerate(calls):
-            yield index, function(*shared, *call)
+            if wanted(index):
+                yield index, function(*shared, *call)
         return
     import ray
 
@@ -85,7 +88,11 @@ def as_they_finish(
         while waiting or in_flight:
             while waiting and len(in_flight) < limit:
                 index = waiting.pop()
+                if not wanted(index):
+                    continue
                 in_flight[task.remote(*references, *calls[index])] = index
+            if not in_flight:
+                return
             (finished,), _ = ray.wait(list(in_flight), num_returns=1)
             index = in_flight.pop(finished)
             yield index, _result(finished, f"{what} {index}")

@@ -52,6 +52,12 @@ class PositionFiles:
         name = f"{self.method}-{self.horizon_days}-{block:06d}-{sections[0]:06d}.parquet"
         return Path(self.folder) / name
 
+    def paths(self, n_blocks: int) -> list[Path]:
+        """Files of the first blocks, in the order of blocks and shards."""
+        prefix = f"{self.method}-{self.horizon_days}-"
+        found = sorted(Path(self.folder).glob(f"{prefix}*.parquet"))
+        return [path for path in found if int(path.name[len(prefix) :][:6]) < n_blocks]
+
     def write(
         self,
         block: int,

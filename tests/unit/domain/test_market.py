@@ -49,7 +49,7 @@ def test_observations_are_aligned_as_they_were_known():
     # A fixed level is the same on every date.
     np.testing.assert_array_equal(market.levels[:, 2], [0.02] * 3)
     assert market.age_days.tolist() == [0, 4, 0, 0]
-    assert market.log_moves.tolist() == [True, False, False, False]
+    assert market.move_kinds.tolist() == [MoveKind.LOG, *[MoveKind.ABSOLUTE] * 3]
     assert market.move_kinds.tolist() == [MoveKind.LOG, *[MoveKind.ABSOLUTE] * 3]
     assert market.fixed.tolist() == [False, False, True, True]
     assert market.factors[1].kind is FactorKind.ZERO_RATE
