@@ -1,12 +1,13 @@
-"""Derive the coefficients in `acceleray.numerics.elementary`; prints them and the error of each fit.
+"""Derive the coefficients in `acceleray.numerics.vector_loops`; prints them and the error of each fit.
 
 Every fit is the best one in the sense of Chebyshev, for the relative error and before rounding to doubles,
-found by Remez' exchange in 60-digit decimals. It needs nothing but the standard library and takes a minute:
+found by Remez' exchange in 60-digit decimals. It needs nothing but the standard library and takes seconds:
 ``python benchmarks/elementary_coefficients.py``.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from decimal import Decimal, getcontext
 
@@ -62,12 +63,7 @@ def rational_fit(
     weights = [weight(x) for x in grid]
     points = upper + lower + 2
     # Chebyshev's points are close to the final ones.
-    chosen = [
-        round((1 - float(_cosine(PI * k / (points - 1)))) / 2 * (GRID - 1))
-        if k
-        else 0
-        for k in range(points)
-    ]
+    chosen = [round((1 - math.cos(math.pi * k / (points - 1))) / 2 * (GRID - 1)) for k in range(points)]
     numerator, denominator = [Decimal(1)], [Decimal(1)]
     for _ in range(60):
         below = [_evaluate(denominator, grid[i]) for i in chosen]
@@ -76,7 +72,7 @@ def rational_fit(
             rows = []
             for sign, i, q_old in zip(_signs(points), chosen, below, strict=True):
                 x, f = grid[i], values[i]
-                row = [power for power in _powers(x, upper)]
+                row = _powers(x, upper)
                 row += [-f * power for power in _powers(x, lower)[1:]]
                 row += [-sign * f * q_old / weights[i], f]
                 rows.append(row)
@@ -150,10 +146,6 @@ def _factorial(n: int) -> Number:
     return result
 
 
-def _cosine(x: Number) -> Number:
-    return _series(lambda k: (-1) ** k / _factorial(2 * k), x * x) if x < 4 else Decimal(-1)
-
-
 def _powers(x: Number, degree: int) -> list[Number]:
     powers = [Decimal(1)]
     for _ in range(degree):
@@ -165,41 +157,35 @@ def _signs(count: int) -> list[int]:
     return [(-1) ** k for k in range(count)]
 
 
-def _show(name: str, coefficients: Sequence[Number]) -> None:
-    print(f"{name} = (")
-    for coefficient in coefficients:
-        print(f"    {float(coefficient)!r},")
-    print(")")
+def fits() -> dict[str, tuple[list[Number], Number]]:
+    """Each table of `vector_loops` by name: coefficients, lowest power first, and the largest error."""
+    half_log2 = Decimal(2).ln() / 2
+    exp, _, exp_error = rational_fit(
+        exp_rest,
+        lambda t: (2 * t - 1) * half_log2,
+        lambda x: max(x * x * exp_rest(x) / x.exp(), Decimal("1e-9")),
+        9,
+        0,
+    )
+    top = (3 - 2 * Decimal(2).sqrt()) ** 2
+    log, _, log_error = rational_fit(atanh_rest, lambda t: t * top, lambda _: Decimal(1), 6, 0)
+    # The grid ends at x = 3 * GRID; beyond, both sides are 1 / x.
+    upper, lower, mills_error = rational_fit(mills, lambda t: 3 * t / (1 - t), lambda _: Decimal(1), 9, 10)
+    return {
+        "EXP": (exp, exp_error),
+        "LOG": (log, log_error),
+        "MILLS_P": (upper, mills_error),
+        "MILLS_Q": (lower, mills_error),
+    }
 
 
 def main() -> None:
-    half_log2 = Decimal(2).ln() / 2
-    import sys
-
-    for n in map(int, sys.argv[1:]):
-        p, q, e = rational_fit(
-            mills, lambda t: 3 * t / (1 - t), lambda _: Decimal(1), n, n + 1
-        )
-        print(n, f"{e:.2e}")
-        _show("P", p)
-        _show("Q", q)
-    for n in (8, 9):
-        p, _, e = rational_fit(
-            exp_rest,
-            lambda t: (2 * t - 1) * half_log2,
-            lambda x: x * x * exp_rest(x) / x.exp() if x else Decimal("1e-9"),
-            n,
-            0,
-        )
-        print("exp", n, f"{e:.2e}")
-        _show("EXP", p)
-    top = (3 - 2 * Decimal(2).sqrt()) ** 2
-    for n in (5, 6):
-        p, _, e = rational_fit(
-            atanh_rest, lambda t: t * top, lambda z: Decimal(1), n, 0
-        )
-        print("log", n, f"{e:.2e}")
-        _show("LOG", p)
+    for name, (coefficients, error) in fits().items():
+        print(f"# largest relative error {error:.1e}")
+        print(f"{name} = (")
+        for coefficient in coefficients:
+            print(f"    {float(coefficient)!r},")
+        print(")")
 
 
 if __name__ == "__main__":

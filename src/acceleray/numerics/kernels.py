@@ -1,9 +1,9 @@
-"""Revalue many instruments under many scenarios on one core; scenarios lie along the last, contiguous axis.
+"""Revalue many instruments under many scenarios on one core; scenarios lie along the last axis.
 
-Arrays are factor-major, (n_rows, n_scenarios): a row holds one quantity in every scenario and instruments name
-the rows they depend on, so that what several of them share is computed once. The price of a scenario depends on
-nothing but that scenario: not on its place, on the number of scenarios, on the blocks they are cut into, on
-which other instruments are priced, or on the machine. All of it holds bit for bit.
+Arrays are factor-major, (n_rows, n_scenarios): a row holds one quantity in every scenario and instruments
+name the rows they depend on, so that what several of them share is computed once. The price of a scenario
+depends on nothing but that scenario: not on its place, on the number of scenarios, on the blocks they are cut
+into, on which other instruments are priced, or on the machine. All of it holds bit for bit.
 
 `acceleray.numerics.pricing` has the same formulas in plain NumPy and SciPy; tests compare the two.
 """
@@ -17,17 +17,23 @@ import numpy.typing as npt
 
 from acceleray.errors import NumericalError
 from acceleray.numerics import vector_loops
+from acceleray.numerics.row_checks import (
+    ABSENT,
+    RowRanges,
+    check_constants,
+    check_contracts,
+    check_growth,
+    check_matrices,
+    check_not_negative,
+    check_rows,
+    check_shape,
+)
 
 __all__ = ["EuropeanOptions", "accumulate", "black_greeks", "black_prices", "european_values", "flow_values"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
-
-# The row of a quantity that is not there: its level is zero.
-ABSENT = -1
-# Growth beyond e^700 is not a discount factor; decay below e^-708 is rounded to it, which is as good as nothing.
-LARGEST_EXPONENT = 700.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,8 +84,8 @@ def european_values(levels: FloatArray, options: EuropeanOptions, out: FloatArra
     options : EuropeanOptions
         The options.
     out : ndarray of shape (n_options, n_scenarios)
-        Receives the price per unit in the option's currency, never negative; with no volatility or no time left
-        the discounted intrinsic value of the forward.
+        Receives the price per unit in the option's currency, never negative; with no volatility or no time
+        left the discounted intrinsic value of the forward.
 
     Returns
     -------
@@ -123,11 +129,11 @@ def european_values(levels: FloatArray, options: EuropeanOptions, out: FloatArra
     ... )
     >>> levels = np.array([[100.0, 90.0], [0.05, 0.04], [0.2, 0.3]])
     >>> european_values(levels, one, np.empty((1, 2))).round(12).tolist()
-    [[10.450583572186, 8.19306172523]]
+    [[10.450583572186, 8.314299892748]]
     """
     n = options.strike.shape[0]
-    _check_matrices(out=out, levels=levels)
-    _check_shape("out", out, (n, levels.shape[1]))
+    check_matrices(out=out, levels=levels)
+    check_shape("out", out, (n, levels.shape[1]))
     for name, least in (
         ("spot_row", 0),
         ("rate_left", ABSENT),
@@ -135,20 +141,19 @@ def european_values(levels: FloatArray, options: EuropeanOptions, out: FloatArra
         ("dividend_row", ABSENT),
         ("vol_row", ABSENT),
     ):
-        _check_rows(name, getattr(options, name), n, levels, least)
+        check_rows(name, getattr(options, name), n, levels, least)
     for name in ("rate_weight", "rate_shift", "dividend_shift", "vol_shift", "strike", "years"):
-        _check_constants(name, getattr(options, name), n)
-    _check_contracts(options.strike, options.is_call)
+        check_constants(name, getattr(options, name), n)
+    check_contracts(options.strike, options.is_call)
     if (options.years < 0.0).any():
         raise NumericalError(f"European option: years was negative ({options.years.min()})")
-    ranges = _Ranges(levels)
-    _check_least("spot", ranges.of(options.spot_row)[0])
-    _check_least("vol", ranges.of(options.vol_row)[0] + options.vol_shift)
+    ranges = RowRanges(levels)
+    check_not_negative("spot", ranges.of(options.spot_row)[0])
+    check_not_negative("vol", ranges.of(options.vol_row)[0] + options.vol_shift)
     lefts, rights = ranges.of(options.rate_left), ranges.of(options.rate_right)
-    _check_growth("rate", np.minimum(lefts[0], rights[0]) + options.rate_shift, options.years)
-    _check_growth("dividend yield", ranges.of(options.dividend_row)[0] + options.dividend_shift, options.years)
+    check_growth("rate", np.minimum(lefts[0], rights[0]) + options.rate_shift, options.years)
+    check_growth("dividend yield", ranges.of(options.dividend_row)[0] + options.dividend_shift, options.years)
     ranges.require_finite("European option")
-    # Without an input that varies per option the same spot has the same logarithm: one row each.
     spot_rows, log_row = np.unique(options.spot_row, return_inverse=True)
     logs = np.empty((spot_rows.shape[0], levels.shape[1]))
     vector_loops.log_rows(levels, spot_rows, logs)
@@ -221,13 +226,13 @@ def black_prices(
     .. [1] Black (1976), The pricing of commodity contracts, Journal of Financial Economics 3.
     """
     n = strike.shape[0]
-    _check_matrices(out=out, discount=discount)
-    _check_shape("out", out, (n, forward.shape[-1]))
-    _check_shape("discount", discount, (discount.shape[0], forward.shape[-1]))
-    _check_rows("discount_row", discount_row, n, discount)
+    check_matrices(out=out, discount=discount)
+    check_shape("out", out, (n, forward.shape[-1]))
+    check_shape("discount", discount, (discount.shape[0], forward.shape[-1]))
+    check_rows("discount_row", discount_row, n, discount)
     _check_black(forward, log_forward, deviation, forward_row, deviation_row, strike, is_call)
-    discounts = _Ranges(discount)
-    _check_least("discount", discounts.of(discount_row)[0])
+    discounts = RowRanges(discount)
+    check_not_negative("discount", discounts.of(discount_row)[0])
     discounts.require_finite("discount")
     vector_loops.black_price_rows(
         forward,
@@ -278,9 +283,9 @@ def black_greeks(
         If shapes, types or rows do not fit.
     """
     n = strike.shape[0]
-    _check_matrices(delta=delta, gamma=gamma, vega=vega)
+    check_matrices(delta=delta, gamma=gamma, vega=vega)
     for name, array in (("delta", delta), ("gamma", gamma), ("vega", vega)):
-        _check_shape(name, array, (n, forward.shape[-1]))
+        check_shape(name, array, (n, forward.shape[-1]))
     _check_black(forward, log_forward, deviation, forward_row, deviation_row, strike, is_call)
     vector_loops.black_greek_rows(
         forward,
@@ -344,14 +349,14 @@ def flow_values(
         If shapes, types, rows or offsets do not fit.
     """
     n_flows, n_bonds = times.shape[0], spread_shift.shape[0]
-    _check_matrices(out=out, levels=levels)
-    _check_shape("out", out, (n_bonds, levels.shape[1]))
-    _check_rows("left", left, n_flows, levels)
-    _check_rows("right", right, n_flows, levels)
-    _check_rows("spread_row", spread_row, n_bonds, levels, ABSENT)
+    check_matrices(out=out, levels=levels)
+    check_shape("out", out, (n_bonds, levels.shape[1]))
+    check_rows("left", left, n_flows, levels)
+    check_rows("right", right, n_flows, levels)
+    check_rows("spread_row", spread_row, n_bonds, levels, ABSENT)
     for name, array in (("weight", weight), ("times", times), ("amounts", amounts)):
-        _check_constants(name, array, n_flows)
-    _check_constants("spread_shift", spread_shift, n_bonds)
+        check_constants(name, array, n_flows)
+    check_constants("spread_shift", spread_shift, n_bonds)
     if (
         offsets.dtype != np.int64
         or offsets.shape != (n_bonds + 1,)
@@ -360,17 +365,23 @@ def flow_values(
         or (np.diff(offsets) < 0).any()
     ):
         raise ValueError(f"offsets must be int64 and lead from 0 to {n_flows} in {n_bonds} steps")
-    ranges = _Ranges(levels)
+    ranges = RowRanges(levels)
     least = np.minimum(ranges.of(left)[0], ranges.of(right)[0])
     spreads = np.repeat(ranges.of(spread_row)[0] + spread_shift, np.diff(offsets))
-    _check_growth("rate", least + spreads, np.maximum(times, 0.0))
+    check_growth("rate", least + spreads, np.maximum(times, 0.0))
     ranges.require_finite("cash flow")
-    vector_loops.flow_rows(levels, left, right, weight, times, amounts, offsets, spread_row, spread_shift, out)
+    vector_loops.flow_rows(
+        levels, left, right, weight, times, amounts, offsets, spread_row, spread_shift, out
+    )
     return out
 
 
 def accumulate(
-    unit_pnl: FloatArray, leg_instrument: IntArray, leg_units: FloatArray, leg_segment: IntArray, out: FloatArray
+    unit_pnl: FloatArray,
+    leg_instrument: IntArray,
+    leg_units: FloatArray,
+    leg_segment: IntArray,
+    out: FloatArray,
 ) -> FloatArray:
     """Add ``units * unit_pnl[instrument]`` of every leg to its segment, legs in their order.
 
@@ -405,45 +416,16 @@ def accumulate(
     [[12.0, 16.0], [-30.0, -60.0]]
     """
     n = leg_units.shape[0]
-    _check_matrices(out=out, unit_pnl=unit_pnl)
-    _check_shape("out", out, (out.shape[0], unit_pnl.shape[1]))
-    _check_rows("leg_instrument", leg_instrument, n, unit_pnl)
-    _check_rows("leg_segment", leg_segment, n, out)
-    _check_constants("leg_units", leg_units, n)
-    ranges = _Ranges(unit_pnl)
+    check_matrices(out=out, unit_pnl=unit_pnl)
+    check_shape("out", out, (out.shape[0], unit_pnl.shape[1]))
+    check_rows("leg_instrument", leg_instrument, n, unit_pnl)
+    check_rows("leg_segment", leg_segment, n, out)
+    check_constants("leg_units", leg_units, n)
+    ranges = RowRanges(unit_pnl)
     ranges.of(leg_instrument)
     ranges.require_finite("unit P&L")
     vector_loops.accumulate_legs(unit_pnl, leg_instrument, leg_units, leg_segment, out)
     return out
-
-
-class _Ranges:
-    """The least and the greatest value of rows, each row read once however many ask for it."""
-
-    def __init__(self, levels: FloatArray) -> None:
-        self._levels = levels
-        # One more for the row -1, which is absent and zero.
-        self._low = np.zeros(levels.shape[0] + 1)
-        self._high = np.zeros(levels.shape[0] + 1)
-        self._known = np.zeros(levels.shape[0] + 1, dtype=bool)
-        self._known[ABSENT] = True
-
-    def of(self, rows: IntArray) -> tuple[FloatArray, FloatArray]:
-        wanted = np.zeros_like(self._known)
-        wanted[rows] = True
-        new = np.flatnonzero(wanted & ~self._known)
-        self._low[new], self._high[new] = vector_loops.row_ranges(self._levels, new)
-        self._known[new] = True
-        return self._low[rows], self._high[rows]
-
-    def require_finite(self, what: str) -> None:
-        bad = ~(np.isfinite(self._low) & np.isfinite(self._high))
-        if bad.any():
-            row = int(np.flatnonzero(bad)[0])
-            column = int(np.flatnonzero(~np.isfinite(self._levels[row]))[0])
-            raise NumericalError(
-                f"{what}: row {row} was not finite in scenario {column} ({self._levels[row, column]})"
-            )
 
 
 def _check_black(
@@ -455,71 +437,24 @@ def _check_black(
     strike: FloatArray,
     is_call: BoolArray,
 ) -> None:
-    _check_matrices(forward=forward, log_forward=log_forward, deviation=deviation)
-    _check_shape("log_forward", log_forward, forward.shape)
-    _check_shape("deviation", deviation, (deviation.shape[0], forward.shape[1]))
-    _check_rows("forward_row", forward_row, strike.shape[0], forward)
-    _check_rows("deviation_row", deviation_row, strike.shape[0], deviation)
-    _check_constants("strike", strike, strike.shape[0])
-    _check_contracts(strike, is_call)
+    check_matrices(forward=forward, log_forward=log_forward, deviation=deviation)
+    check_shape("log_forward", log_forward, forward.shape)
+    check_shape("deviation", deviation, (deviation.shape[0], forward.shape[1]))
+    check_rows("forward_row", forward_row, strike.shape[0], forward)
+    check_rows("deviation_row", deviation_row, strike.shape[0], deviation)
+    check_constants("strike", strike, strike.shape[0])
+    check_contracts(strike, is_call)
     for name, array, rows in (("forward", forward, forward_row), ("deviation", deviation, deviation_row)):
-        ranges = _Ranges(array)
-        _check_least(name, ranges.of(rows)[0])
+        ranges = RowRanges(array)
+        check_not_negative(name, ranges.of(rows)[0])
         ranges.require_finite(name)
-    lows, highs = _Ranges(log_forward).of(forward_row)
+    lows, highs = RowRanges(log_forward).of(forward_row)
     # Written so that NaN fails too.
     if not ((lows < np.inf) & (highs < np.inf)).all():
         raise NumericalError("a logarithm of a forward was not a number below infinity")
 
 
-def _check_matrices(**arrays: FloatArray) -> None:
-    for name, array in arrays.items():
-        if array.ndim != 2 or array.dtype != np.float64 or not array.flags.c_contiguous:
-            raise ValueError(
-                f"{name} must be a C-contiguous matrix of float64, was {array.ndim}-dimensional {array.dtype}"
-            )
-
-
-def _check_shape(name: str, array: FloatArray, shape: tuple[int, ...]) -> None:
-    if array.shape != shape:
-        raise ValueError(f"{name} must have the shape {shape}, was {array.shape}")
-
-
-def _check_rows(name: str, rows: IntArray, length: int, array: FloatArray, least: int = 0) -> None:
-    if rows.dtype != np.int64 or rows.shape != (length,):
-        raise ValueError(f"{name} must be int64 of shape ({length},), was {rows.dtype} of {rows.shape}")
-    # The loops do not check their indices.
-    if length and not least <= rows.min() <= rows.max() < array.shape[0]:
-        raise ValueError(f"{name} must lie in [{least}, {array.shape[0]}), was [{rows.min()}, {rows.max()}]")
-
-
-def _check_constants(name: str, values: FloatArray, length: int) -> None:
-    if values.dtype != np.float64 or values.shape != (length,):
-        raise ValueError(f"{name} must be float64 of shape ({length},), was {values.dtype} of {values.shape}")
-    if not np.isfinite(values).all():
-        raise NumericalError(f"{name} was not finite")
-
-
-def _check_contracts(strike: FloatArray, is_call: BoolArray) -> None:
-    if is_call.dtype != np.bool_ or is_call.shape != strike.shape:
-        raise ValueError(f"is_call must be bool of {strike.shape}, was {is_call.dtype} of {is_call.shape}")
-    if (strike <= 0.0).any():
-        raise NumericalError(f"European option: strike was not positive ({strike.min()})")
-
-
-def _check_least(name: str, lows: FloatArray) -> None:
-    bad = np.flatnonzero(lows < 0.0)
-    if bad.size:
-        raise NumericalError(f"option {bad[0]}: {name} was negative ({lows[bad[0]]})")
-
-
-def _check_growth(name: str, lows: FloatArray, years: FloatArray) -> None:
-    bad = np.flatnonzero(-lows * years > LARGEST_EXPONENT)
-    if bad.size:
-        raise NumericalError(f"{name} {lows[bad[0]]} over {years[bad[0]]} years is out of range (entry {bad[0]})")
-
-
 def _logs(strike: FloatArray) -> FloatArray:
     logs = np.empty((1, strike.shape[0]))
     vector_loops.log_rows(strike[None, :], np.zeros(1, dtype=np.int64), logs)
-    return logs[0]
+    return logs.reshape(-1)
