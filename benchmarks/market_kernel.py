@@ -2,7 +2,7 @@
 
 Run alone on the machine: ``python benchmarks/market_kernel.py``. Spot, volatility and rate differ in every
 scenario; the rate is interpolated between two curve points. All methods find the same prices from the same
-levels, which is checked. They take turns, and rates are per second of CPU time of the one thread that works: a
+levels, which is checked. They take turns, and rates are per second of CPU time of the thread that works: a
 neighbour who takes the processor away costs nothing, one who shares its core or its cache still does.
 """
 
