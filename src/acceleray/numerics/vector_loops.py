@@ -112,7 +112,20 @@ BITS_OF_SQRT_HALF = 0x3FE6A09E667F3BCD
 ALL_BUT_SIGN = 0x7FFFFFFFFFFFFFFF
 
 _inlined = njit(error_model="numpy", forceinline=True)
-_compiled = njit(error_model="numpy", nogil=True, cache=True)
+
+
+def _compiled(function):
+    """Compile at the first call, and keep the machine code where there is a place for it.
+
+    The package's folder is one, the user's cache folder another. Where neither can be written, as in a locked
+    down container, Numba refuses at import; each process then compiles for itself, for about three seconds.
+    """
+    try:
+        return njit(error_model="numpy", nogil=True, cache=True)(function)
+    except RuntimeError as error:
+        if "no locator available" not in str(error):
+            raise
+        return njit(error_model="numpy", nogil=True)(function)
 
 
 @intrinsic
