@@ -113,7 +113,7 @@ def test_without_a_place_for_machine_code_each_process_compiles(monkeypatch) -> 
     def double(x):
         return 2.0 * x
 
-    monkeypatch.setattr(caching._CacheImpl, "_locator_classes", [])
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
     with pytest.raises(RuntimeError, match="no locator available"):
         njit(cache=True)(double)
     assert vector_loops._compiled(double)(21.0) == 42.0
