@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from acceleray.numerics.kernels import EuropeanOptions
 from acceleray.risk.families import (
     ABSENT,
     Carry,
@@ -17,6 +18,7 @@ from acceleray.risk.families import (
     FxForwards,
     Linear,
     Options,
+    PlainOptions,
     Underlyings,
     Vols,
 )
@@ -29,6 +31,7 @@ from acceleray.risk.terms import (
     FxForwardTerms,
     LinearTerms,
     OptionTerms,
+    PlainOptionTerms,
     Priceable,
     Terms,
 )
@@ -166,12 +169,33 @@ def _funds(terms: Sequence[Any], base: FloatArray) -> LookThrough:
     )
 
 
+def _plain_options(terms: Sequence[OptionTerms]) -> PlainOptions:
+    options = _options(terms)
+    zeros = np.zeros(len(terms))
+    contracts = EuropeanOptions(
+        spot_row=options.underlyings.factors,
+        rate_left=options.curve.left,
+        rate_right=options.curve.right,
+        rate_weight=options.curve.weight,
+        rate_shift=zeros,
+        dividend_row=options.dividends,
+        dividend_shift=zeros,
+        vol_row=np.ascontiguousarray(options.vols.factors[:, 0]),
+        vol_shift=options.vols.residuals,
+        strike=options.strikes,
+        years=options.years,
+        is_call=options.is_call,
+    )
+    return PlainOptions(contracts=contracts, options=options)
+
+
 _BUILD: dict[type[Terms], Callable[[Sequence[Any]], Family]] = {
     CashTerms: _cash,
     LinearTerms: _linear,
     CarryTerms: _carry,
     FxForwardTerms: _fx_forwards,
     FixedFlowTerms: _fixed_flows,
+    PlainOptionTerms: _plain_options,
     OptionTerms: _options,
 }
 # Rows stand in this order.

@@ -9,11 +9,12 @@ Workers import this module, so it needs nothing but NumPy, SciPy and our own ker
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
 
+from acceleray.numerics.kernels import EuropeanOptions, european_values
 from acceleray.numerics.pricing import bond_prices, european_deltas, european_prices, zero_rates
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "FxForwards",
     "Linear",
     "Options",
+    "PlainOptions",
     "Underlyings",
     "Vols",
 ]
@@ -318,7 +320,50 @@ class Options:
         )
 
 
-Family = Cash | Linear | Carry | FxForwards | FixedFlows | Options
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PlainOptions:
+    """European options that depend on single factors only: on a spot, one vol, a curve and perhaps a yield.
+
+    The same prices as `options` up to rounding, several times as fast.
+
+    Parameters
+    ----------
+    contracts : EuropeanOptions
+        For the kernel.
+    options : Options
+        The same ones.
+    """
+
+    contracts: EuropeanOptions
+    options: Options
+
+    @property
+    def count(self) -> int:
+        """Number of instruments."""
+        return self.options.count
+
+    @property
+    def underlyings(self) -> Underlyings:
+        """What they are written on."""
+        return self.options.underlyings
+
+    def prices(self, levels: FloatArray, first: int, stop: int) -> FloatArray:
+        """Premium."""
+        part = {
+            field.name: getattr(self.contracts, field.name)[first:stop] for field in fields(EuropeanOptions)
+        }
+        return european_values(levels, EuropeanOptions(**part), np.empty((stop - first, levels.shape[1])))
+
+    def deltas(self, levels: FloatArray, first: int, stop: int) -> FloatArray:
+        """Change of the premium per unit of the underlying."""
+        return self.options.deltas(levels, first, stop)
+
+    def columns(self) -> IntArray:
+        """Columns that any of them needs."""
+        return self.options.columns()
+
+
+Family = Cash | Linear | Carry | FxForwards | FixedFlows | PlainOptions | Options
 
 
 def levels_or_zero(levels: FloatArray, columns: IntArray) -> FloatArray:

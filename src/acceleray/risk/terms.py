@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from acceleray.domain.market import FactorKind
+from acceleray.risk.families import ABSENT
 from acceleray.risk.lookup import Lookup, Point, UnpriceableError, need
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "FxForwardTerms",
     "LinearTerms",
     "OptionTerms",
+    "PlainOptionTerms",
     "Priceable",
     "Terms",
     "terms_of",
@@ -89,6 +91,11 @@ class OptionTerms:
     foreign: Point | None
     on_future: bool
     residual: float = field(default=0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainOptionTerms(OptionTerms):
+    """A European option whose spot, vol and drift are single factors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +224,10 @@ def _option(row: Mapping[str, Any], lookup: Lookup) -> OptionTerms:
         raise UnpriceableError("only one of dividend_yield, foreign_curve and on_future can drive the drift")
     # Time on the surface runs from as_of: the option keeps its place when the book ages.
     columns, weights = lookup.vol(row, (row["expiry"] - lookup.market.as_of).days / 365.0)
-    return OptionTerms(
+    is_plain = divisor == ABSENT and weights[0] == 1.0 and not row["foreign_curve"] and not on_future
+    # A residual vol below zero has to be held back from taking the vol through zero.
+    kind = PlainOptionTerms if is_plain and row["market_price"] is None else OptionTerms
+    return kind(
         column=column,
         divisor=divisor,
         strike=strike,
