@@ -18,6 +18,9 @@ class Purpose(IntEnum):
     BOOTSTRAP = 4
     CREDIT_FACTOR = 5
     CREDIT_DEFAULTS = 6
+    BACKTEST_FILTERED = 20
+    BACKTEST_SHORTFALL = 21
+    OVERLAP_BOUNDS = 22
 
 
 def stream(seed: int, purpose: Purpose, *address: int) -> np.random.Generator:
