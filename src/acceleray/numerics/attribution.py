@@ -105,7 +105,7 @@ def spearman_correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> float |
     scale = float((one**2).sum() * (other**2).sum())
     if scale == 0.0:
         return None
-    return float((one * other).sum()) / scale**0.5
+    return float((one * other).sum() / np.sqrt(scale))
 
 
 def kolmogorov_smirnov_distance(first: npt.ArrayLike, second: npt.ArrayLike) -> float:

@@ -39,6 +39,7 @@ __all__ = [
     "forecast_days",
     "forecast_table",
     "moves_needed",
+    "whole_nodes",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -124,6 +125,22 @@ class Forecasts:
 def moves_needed(*, window_days: int, horizon_days: int) -> int:
     """Daily moves that a factor needs up to the close of a forecast."""
     return window_days + horizon_days - 1
+
+
+def whole_nodes(tonight: Resolution, past: Resolution) -> tuple[str, ...]:
+    """Nodes with a priced position, none of whose positions priced tonight is missing in the past.
+
+    A position whose factors are younger than the backtest cannot be part of it, and no portfolio is tested
+    without one of its positions: its past would be that of another book.
+    """
+    book = tonight.book
+    young = np.setdiff1d(tonight.priced.positions, past.priced.positions)
+    return tuple(
+        node
+        for node in book.nodes
+        for members in (book.members(node),)
+        if np.isin(members, past.priced.positions).any() and not np.isin(members, young).any()
+    )
 
 
 def forecast_table(
