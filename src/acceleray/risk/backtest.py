@@ -25,7 +25,7 @@ from acceleray.risk.backtest_tests import (
     attribution_rows,
     comparison_rows,
     overlap_bounds,
-    test_row,
+    verdict_row,
 )
 from acceleray.risk.calibration import calibrate_risk
 from acceleray.risk.forecasts import (
@@ -157,7 +157,7 @@ def run_backtest(
             )
             for level in (asked.levels if horizon > 1 else ())
         }
-        tests += [test_row(each, bounds.get(each.level)) for each in series]
+        tests += [verdict_row(each, bounds.get(each.level)) for each in series]
         found += series
     groups: dict[tuple[str, int, float], list[Series]] = {}
     for each in found:

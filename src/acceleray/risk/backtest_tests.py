@@ -36,7 +36,7 @@ from acceleray.numerics.backtest import (
 from acceleray.numerics.backtest_shortfall import ShortfallSums
 from acceleray.numerics.streams import Purpose, stream
 
-__all__ = ["Series", "attribution_rows", "comparison_rows", "overlap_bounds", "test_row"]
+__all__ = ["Series", "attribution_rows", "comparison_rows", "overlap_bounds", "verdict_row"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -101,7 +101,7 @@ def overlap_bounds(
     }
 
 
-def test_row(series: Series, bounds: dict[str, ExceptionBounds] | None) -> dict[str, Any]:
+def verdict_row(series: Series, bounds: dict[str, ExceptionBounds] | None) -> dict[str, Any]:
     """Apply every test that fits to one series.
 
     Parameters
