@@ -59,7 +59,7 @@ def test_the_command(small_night, tmp_path):
     # The one-day forecasts of the last days are those that the night stored.
     stored = NightTables(root=project / "lake", run_id=found["run_id"]).read("result.forecasts")
     stored = stored.filter(pc.equal(stored["portfolio_id"], "Fund"))
-    rows = list(csv.DictReader(files["forecasts.csv"].open()))
+    rows = list(csv.DictReader(files["forecasts.csv"].read_text().splitlines()))
     ours = {
         (row["method"], float(row["level"]), row["date"]): [float(row[x]) for x in ("var", "es", "pnl")]
         for row in rows
