@@ -138,6 +138,7 @@ def run_backtest(
     found: list[Series] = []
     tests: list[dict[str, Any]] = []
     fitted: dict[str, list[str]] = {}
+    tails: dict[str, float] = {}
     for horizon in horizons:
         # Without the days after the window, nothing can know of them.
         known = dataclasses.replace(market, dates=market.dates[:stop], levels=market.levels[:stop])
@@ -147,12 +148,14 @@ def run_backtest(
         progress(f"forecasting {stop - begin} days over {horizon}")
         series = _forecast(book, market, known, settings, parameters, asked, horizon, distributed)
         progress(f"testing {len(series)} series of forecasts over {horizon}")
+        if horizon > 1:
+            tails[str(horizon)] = _dof(parameters)
         bounds = {
             level: overlap_bounds(
                 windows=stop - begin,
                 horizon_days=horizon,
                 level=level,
-                dof=_dof(parameters),
+                dof=tails[str(horizon)],
                 seed=settings.simulate.seed,
             )
             for level in (asked.levels if horizon > 1 else ())
@@ -194,6 +197,7 @@ def run_backtest(
             "seed": settings.simulate.seed,
             "shortfall_draws": _N_DRAWS,
             "volatility_fits": fitted,
+            "bounds_dof": tails,
             "not_tested": [
                 {"portfolio_id": node, "horizon_days": horizon}
                 for node in asked.nodes

@@ -140,7 +140,7 @@ def verdict_row(series: Series, bounds: dict[str, ExceptionBounds] | None) -> di
             "multiplier": light.multiplier,
             "plus_factor": light.plus_factor,
         }
-        if days != 250:
+        if days != 250 and round(level, 12) == 0.99:
             notes.append(f"multipliers are defined for 250 days, there are {days}")
         row |= _ratio("kupiec", kupiec(exceptions=exceptions, days=days, level=level), notes)
         row |= _ratio("christoffersen", christoffersen(hits), notes)
