@@ -32,4 +32,7 @@ def test_published_addresses_never_change():
         "BOOTSTRAP": 4,
         "CREDIT_FACTOR": 5,
         "CREDIT_DEFAULTS": 6,
+        "BACKTEST_FILTERED": 20,
+        "BACKTEST_SHORTFALL": 21,
+        "OVERLAP_BOUNDS": 22,
     }
