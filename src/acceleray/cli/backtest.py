@@ -191,7 +191,7 @@ def backtest_as_text(document: Mapping[str, Any]) -> str:
             f"Kolmogorov-Smirnov {row['ks']:.3f}, {row['days']} days, {row['missing']} missing",
         ]
     for row in facts["not_tested"]:
-        lines += ["", f"not tested: {row['portfolio_id']} over {row['horizon_days']} days"]
+        lines += ["", f"not tested: {row['portfolio_id']} over {row['horizon_days']} days: {row['reason']}"]
     return "\n".join([*lines, "", *document["files"]])
 
 

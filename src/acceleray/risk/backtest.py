@@ -37,7 +37,7 @@ from acceleray.risk.forecasts import (
     whole_nodes,
 )
 from acceleray.risk.parameters import RiskParameters
-from acceleray.risk.resolve import resolve
+from acceleray.risk.resolve import Resolution, resolve
 
 __all__ = ["BOOK", "Backtest", "run_backtest"]
 
@@ -139,6 +139,7 @@ def run_backtest(
     tests: list[dict[str, Any]] = []
     fitted: dict[str, list[str]] = {}
     tails: dict[str, float] = {}
+    left_out: list[dict[str, Any]] = []
     for horizon in horizons:
         # Without the days after the window, nothing can know of them.
         known = dataclasses.replace(market, dates=market.dates[:stop], levels=market.levels[:stop])
@@ -146,7 +147,8 @@ def run_backtest(
         parameters = _fit(known, settings, begin - horizon, horizon, distributed)
         fitted[str(horizon)] = known.dates[parameters.volatility.fitted_rows].astype(str).tolist()
         progress(f"forecasting {stop - begin} days over {horizon}")
-        series = _forecast(book, market, known, settings, parameters, asked, horizon, distributed)
+        series, without = _forecast(book, market, known, settings, parameters, asked, horizon, distributed)
+        left_out += without
         progress(f"testing {len(series)} series of forecasts over {horizon}")
         if horizon > 1:
             tails[str(horizon)] = _dof(parameters)
@@ -158,10 +160,15 @@ def run_backtest(
                 dof=tails[str(horizon)],
                 seed=settings.simulate.seed,
             )
-            for level in (asked.levels if horizon > 1 else ())
+            for level in (asked.levels if series and horizon > 1 else ())
         }
         tests += [verdict_row(each, bounds.get(each.level)) for each in series]
         found += series
+    if not found:
+        raise InputDataError(
+            f"backtest: none of {', '.join(asked.nodes)} can be tested; {left_out[0]['reason']}",
+            hint="Begin later with --from, or test portfolios without the position.",
+        )
     groups: dict[tuple[str, int, float], list[Series]] = {}
     for each in found:
         groups.setdefault((each.portfolio_id, each.horizon_days, each.level), []).append(each)
@@ -172,7 +179,6 @@ def run_backtest(
             "pnl: no row is of a tested portfolio on a day of the window",
             hint="Name the portfolios as the book does; the whole book is Fund.",
         )
-    tested = {(each.portfolio_id, each.horizon_days) for each in found}
     return Backtest(
         forecasts=pa.concat_tables(
             [
@@ -198,12 +204,7 @@ def run_backtest(
             "shortfall_draws": _N_DRAWS,
             "volatility_fits": fitted,
             "bounds_dof": tails,
-            "not_tested": [
-                {"portfolio_id": node, "horizon_days": horizon}
-                for node in asked.nodes
-                for horizon in horizons
-                if (node, horizon) not in tested
-            ],
+            "not_tested": left_out,
         },
     )
 
@@ -227,8 +228,8 @@ def _forecast(
     asked: _Asked,
     horizon: int,
     distributed: bool,
-) -> list[Series]:
-    """Forecast every day of the window over one horizon."""
+) -> tuple[list[Series], list[dict[str, Any]]]:
+    """Forecast every day of the window over one horizon; what cannot be is returned with its reason."""
     begin, stop = asked.rows
     needed = moves_needed(window_days=settings.simulate.window_days, horizon_days=horizon)
     # The book is tonight's, so it is resolved against tonight's market: its times to expiry are tonight's.
@@ -240,12 +241,13 @@ def _forecast(
     )
     whole = whole_nodes(resolve(book, market, base_currency=settings.base_currency), past)
     nodes = tuple(node for node in asked.nodes if node in whole)
+    left_out = [
+        {"portfolio_id": node, "horizon_days": horizon, "reason": _reason(past, node)}
+        for node in asked.nodes
+        if node not in whole
+    ]
     if not nodes:
-        raise InputDataError(
-            f"backtest: none of {', '.join(asked.nodes)} can be tested over {horizon} days: a position "
-            "cannot be priced, or a factor is younger than the window",
-            hint="See result.values for positions, or begin later with --from.",
-        )
+        return [], left_out
     forecasts = forecast_days(
         past,
         known,
@@ -261,7 +263,17 @@ def _forecast(
         levels=asked.levels,
         n_draws=_N_DRAWS if horizon == 1 else 0,
     )
-    return list(_series(forecasts, nodes, asked, horizon, market.dates[begin:stop]))
+    return list(_series(forecasts, nodes, asked, horizon, market.dates[begin:stop])), left_out
+
+
+def _reason(past: Resolution, node: str) -> str:
+    """Name the first position of a node that cannot be part of the past, and why."""
+    book = past.book
+    return next(
+        f"{book.portfolio_ids[row]} {book.instrument_ids[row]}: {past.reasons[row]}"
+        for row in book.members(node)
+        if past.reasons[row] is not None
+    )
 
 
 def _methods(methods: Sequence[str]) -> tuple[str, ...]:

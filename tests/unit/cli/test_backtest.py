@@ -29,7 +29,7 @@ DOCUMENT = {
         "from": "2023-07-03",
         "to": "2024-06-28",
         "days": 250,
-        "not_tested": [{"portfolio_id": "Young", "horizon_days": 1}],
+        "not_tested": [{"portfolio_id": "Young", "horizon_days": 1, "reason": "Young X: no price"}],
     },
     "tests": [ROW],
     "attribution": [
@@ -45,5 +45,5 @@ def test_the_table_says_whose_book_and_leaves_empty_columns_out():
     assert " ".join(lines[2].split()) == "portfolio method h level exc exp zone mult kupiec p Z2 p ridge p"
     assert lines[3].split()[:8] == ["Fund", "historical", "1", "0.99", "5", "2.5", "yellow", "1.70"]
     assert "P&L attribution of Fund: no zone, Spearman none" in lines[5]
-    assert lines[-3] == "not tested: Young over 1 days"
+    assert lines[-3] == "not tested: Young over 1 days: Young X: no price"
     assert lines[-1] == "backtest.json"

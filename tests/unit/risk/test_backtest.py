@@ -240,6 +240,17 @@ def test_a_young_position_leaves_its_portfolios_out(book, market):
     young = dataclasses.replace(market, levels=levels)
     found = backtest(book, young, nodes=("Fund", "Alpha", "Hedge"), horizons_days=(1,))
     assert [row["portfolio_id"] for row in found.facts["not_tested"]] == ["Fund", "Alpha"]
+    assert "OIL_FUT" in found.facts["not_tested"][0]["reason"]
     assert {row["portfolio_id"] for row in found.tests} == {"Hedge"}
-    with pytest.raises(InputDataError, match="none of Alpha can be tested"):
+    with pytest.raises(InputDataError, match=r"none of Alpha can be tested; Alpha/Short OIL_FUT: .*OIL"):
         backtest(book, young, nodes=("Alpha",), horizons_days=(1,))
+
+
+def test_a_horizon_that_needs_more_history_is_left_out_alone(book, market):
+    levels = np.array(market.levels)
+    first_close = int(np.searchsorted(market.dates, np.datetime64(FIRST))) - 1
+    # Just enough for one day: 150 moves up to the first close.
+    levels[: first_close - 150, market.column("OIL")] = np.nan
+    found = backtest(book, dataclasses.replace(market, levels=levels), nodes=("Alpha",))
+    assert {row["horizon_days"] for row in found.tests} == {1}
+    assert [row["horizon_days"] for row in found.facts["not_tested"]] == [10]
