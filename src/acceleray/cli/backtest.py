@@ -197,4 +197,9 @@ def backtest_as_text(document: Mapping[str, Any]) -> str:
 
 def _cell(row: Mapping[str, Any], key: str | tuple[str, ...], form: str) -> str:
     values = [row[name] for name in ((key,) if isinstance(key, str) else key)]
-    return "-" if any(value is None for value in values) else form.format(*values)
+    if any(value is None for value in values):
+        return "-"
+    # A p-value is never zero.
+    if isinstance(key, str) and key.endswith("_p_value") and values[0] < 0.001:
+        return "<.001"
+    return form.format(*values)

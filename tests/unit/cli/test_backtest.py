@@ -19,7 +19,7 @@ ROW = {
     "z2": -1.01,
     "z2_p_value": 0.079,
     "z_ridge": -0.23,
-    "z_ridge_p_value": 0.14,
+    "z_ridge_p_value": 0.0005,
     "fz0_score": None,
 }
 DOCUMENT = {
@@ -44,6 +44,7 @@ def test_the_table_says_whose_book_and_leaves_empty_columns_out():
     assert lines[0].startswith("small: today's static book on past markets, 2023-07-03 to 2024-06-28")
     assert " ".join(lines[2].split()) == "portfolio method h level exc exp zone mult kupiec p Z2 p ridge p"
     assert lines[3].split()[:8] == ["Fund", "historical", "1", "0.99", "5", "2.5", "yellow", "1.70"]
+    assert lines[3].split()[-1] == "<.001"
     assert "P&L attribution of Fund: no zone, Spearman none" in lines[5]
     assert lines[-3] == "not tested: Young over 1 days: Young X: no price"
     assert lines[-1] == "backtest.json"
