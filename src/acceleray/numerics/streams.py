@@ -19,6 +19,9 @@ class Purpose(IntEnum):
     CREDIT_FACTOR = 5
     CREDIT_DEFAULTS = 6
     SOBOL_SCRAMBLE = 9
+    BACKTEST_FILTERED = 20
+    BACKTEST_SHORTFALL = 21
+    OVERLAP_BOUNDS = 22
 
 
 def stream(seed: int, purpose: Purpose, *address: int) -> np.random.Generator:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from acceleray.domain.book import Book
+from acceleray.domain.book import ROOT, Book
 from acceleray.domain.market import FactorKind, Market
 from acceleray.errors import InputDataError, UsageError
 from acceleray.risk.assemble import assemble, row_order
@@ -18,6 +19,8 @@ from acceleray.risk.lookup import Lookup, UnpriceableError
 from acceleray.risk.market_prices import calibrate, with_residual
 from acceleray.risk.terms import Priceable, terms_of
 from acceleray.risk.valuation import Instruments, ResolvedBook
+
+IntArray = npt.NDArray[np.int64]
 
 __all__ = ["Resolution", "aged", "base_currency_of", "resolve"]
 
@@ -51,6 +54,16 @@ class Resolution:
     instrument_ids: tuple[str, ...]
     portfolio_ids: tuple[str, ...]
     residuals: dict[str, float]
+
+    def portfolios_below(self, node: str) -> IntArray:
+        """Numbers of the portfolios at or below a node, increasing."""
+        prefix = f"{node}/"
+        own = [
+            number
+            for number, name in enumerate(self.portfolio_ids)
+            if node == ROOT or name == node or name.startswith(prefix)
+        ]
+        return np.array(own, dtype=np.int64)
 
 
 def base_currency_of(book: Book, market: Market) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -136,10 +136,8 @@ class Pnl:
 
     def node(self, portfolio_id: str = ROOT) -> FloatArray:
         """Sum the gains of the portfolios below a node, in a fixed tree; shape (n_scenarios,)."""
-        below = _below(portfolio_id)
-        names = self.resolution.portfolio_ids
-        own = [row for row, name in enumerate(names) if below(name)]
-        if not own:
+        own = self.resolution.portfolios_below(portfolio_id)
+        if not own.size:
             self.rows(portfolio_id)
         return tree_sum(self.by_portfolio[own], axis=0)
 
@@ -255,12 +253,6 @@ class Pnl:
     def _require_probabilities(self) -> None:
         if self.labels.method == "stress":
             raise UsageError("named stresses have no probabilities, so there is no VaR or ES of them")
-
-
-def _below(node: str) -> Callable[[str], bool]:
-    """Tell the portfolios at or below a node."""
-    prefix = f"{node}/"
-    return lambda name: node == ROOT or name == node or name.startswith(prefix)
 
 
 def _child(portfolio_id: str, node: str) -> str:

@@ -33,4 +33,7 @@ def test_published_addresses_never_change():
         "CREDIT_FACTOR": 5,
         "CREDIT_DEFAULTS": 6,
         "SOBOL_SCRAMBLE": 9,
+        "BACKTEST_FILTERED": 20,
+        "BACKTEST_SHORTFALL": 21,
+        "OVERLAP_BOUNDS": 22,
     }
