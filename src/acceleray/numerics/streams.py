@@ -18,6 +18,8 @@ class Purpose(IntEnum):
     BOOTSTRAP = 4
     CREDIT_FACTOR = 5
     CREDIT_DEFAULTS = 6
+    # 7 to 19 are left to the scenario engine.
+    TABULATION = 20
 
 
 def stream(seed: int, purpose: Purpose, *address: int) -> np.random.Generator:
