@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -37,10 +38,12 @@ _N_CUTS = 4
 _MAX_COUNT = 33
 _MAX_PIECES = 8
 _FIRST_COUNT = 9
-_GROWTH = 1.25
+_GROWTH = 0.2
+# Dimensions whose tail is at least this share of the longest grow together with it.
+_SLOW_SHARE = 0.5
 # Shares of the tolerance: what interpolation may use before the margin, and what dropped coefficients may.
-_INTERPOLATION_SHARE = 0.4
-_DROP_SHARE = 0.05
+_INTERPOLATION_SHARE = 0.45
+_DROP_SHARE = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,17 +226,25 @@ def interpolant(
     max_nodes: int,
     seed: int,
     breaks: Sequence[Sequence[float]] | None = None,
+    draft: PriceFunction | None = None,
+    n_checked: int = N_CHECKED,
 ) -> tuple[Chebyshev, FloatArray, int]:
     """Choose pieces and degrees until the error is below the tolerance or the nodes are used up.
+
+    Parameters
+    ----------
+    draft : callable, optional
+        A quicker, rougher version of the price, smooth where it is smooth: pieces and degrees are found with
+        it, the values come from the price.
 
     Returns
     -------
     Chebyshev
         The best that was found.
-    ndarray of shape (N_CHECKED,)
+    ndarray of shape (n_checked,)
         Its error on independent points.
     int
-        Prices used to build it, over all attempts.
+        Calls of the price to build it, over all attempts.
     """
     low, high = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
     if low.shape != high.shape or low.ndim != 1 or not 1 <= low.size <= 4:
@@ -242,29 +253,47 @@ def interpolant(
         )
     if not (np.isfinite(low).all() and np.isfinite(high).all() and (low <= high).all()):
         raise NumericalError(f"tabulation: expected finite low <= high, was {low} and {high}")
-    goal = _INTERPOLATION_SHARE * tolerance
     known = [()] * low.size if breaks is None else breaks
-    edges, counts, spent = _cuts(price, low, high, known, goal, seed)
-    points = scattered(low, high, N_CHECKED, seed, 1)
-    exact = _priced(price, points)
-    best: Chebyshev | None = None
-    best_errors = exact
+    goal = _INTERPOLATION_SHARE * tolerance
+    points = scattered(low, high, n_checked, seed, 1)
+    edges, counts, spent = _cuts(price if draft is None else draft, low, high, known, goal, seed)
+    if draft is not None:
+        _, _, counts, _ = _refined(draft, edges, counts, points, tolerance, max_nodes)
+        spent = 0
+    found, errors, _, used = _refined(price, edges, counts, points, tolerance, max_nodes)
+    return found, errors, spent + used
+
+
+def _refined(
+    price: PriceFunction,
+    edges: Sequence[FloatArray],
+    counts: Sequence[int],
+    points: FloatArray,
+    tolerance: float,
+    max_nodes: int,
+) -> tuple[Chebyshev, FloatArray, list[int], int]:
+    """Raise the numbers of nodes until the error on the points is small enough or the nodes are used up."""
+    pieces, counts = [axis.size - 1 for axis in edges], list(counts)
+    exact, spent = _priced(price, points), 0
+    best: tuple[Chebyshev, FloatArray, list[int]] | None = None
     while True:
-        size = int(np.prod([(axis.size - 1) * n for axis, n in zip(edges, counts, strict=True)]))
-        if size > max_nodes:
+        last = math.prod(pieces) * math.prod(counts) > max_nodes
+        if last:
             if best is not None:
-                return best, best_errors, spent
-            edges, counts = _shrunk(edges, counts, max_nodes)
-            size = max_nodes + 1
+                return *best, spent
+            counts = _shrunk(pieces, counts, max_nodes)
         found = fit(_priced(price, grid(edges, counts)), edges, counts, drop=_DROP_SHARE * tolerance)
         spent += found.n_nodes
         errors = np.abs(found.evaluate(points) - exact)
-        if best is None or errors.max() < best_errors.max():
-            best, best_errors = found, errors
-        if errors.max() <= goal or size > max_nodes:
-            return best, best_errors, spent
-        worst = int(np.argmax(found.tails))
-        counts[worst] += max(2, int(counts[worst] * (_GROWTH - 1.0)))
+        if best is None or errors.max() < best[1].max():
+            best = found, errors, list(counts)
+        if last or errors.max() <= _INTERPOLATION_SHARE * tolerance:
+            return *best, spent
+        # A dimension with one node is one in which the box has no width.
+        tails = found.tails
+        for dimension, count in enumerate(counts):
+            if count > 1 and tails[dimension] >= _SLOW_SHARE * max(tails):
+                counts[dimension] += max(1, int(count * _GROWTH))
 
 
 def scattered(low: FloatArray, high: FloatArray, n_points: int, seed: int, block: int) -> FloatArray:
@@ -343,18 +372,22 @@ def _needed(
         count = 2 * count - 1 if count < _MAX_COUNT else _MAX_COUNT + 3
 
 
-def _shrunk(
-    edges: list[FloatArray], counts: list[int], max_nodes: int
-) -> tuple[list[FloatArray], list[int]]:
-    """Lower the largest counts until the nodes suffice: the best that can be had."""
-    counts, edges = list(counts), list(edges)
-    while int(np.prod([(axis.size - 1) * n for axis, n in zip(edges, counts, strict=True)])) > max_nodes:
+def _shrunk(pieces: Sequence[int], counts: Sequence[int], max_nodes: int) -> list[int]:
+    """Lower the largest counts until the nodes suffice: the best that can be had.
+
+    Raises
+    ------
+    NumericalError
+        If two nodes per piece are too many.
+    """
+    counts = list(counts)
+    while math.prod(pieces) * math.prod(counts) > max_nodes:
         largest = int(np.argmax(counts))
         if counts[largest] <= 2:
-            pieces = int(np.argmax([axis.size for axis in edges]))
-            if edges[pieces].size <= 2:
-                break
-            edges[pieces] = edges[pieces][[0, -1]]
-        else:
-            counts[largest] -= 1
-    return edges, counts
+            raise NumericalError(
+                f"tabulation: {math.prod(pieces)} cells were needed, which leaves less than two nodes per "
+                f"dimension out of {max_nodes}",
+                hint="Allow more nodes or a larger error, or make the box smaller.",
+            )
+        counts[largest] -= 1
+    return counts

@@ -1,0 +1,409 @@
+"""Tables that stand in for QuantLib's American options, shared by all strikes of a box.
+
+A table covers puts of strike one over a box of log-moneyness, total deviation, rate and yield (see
+`acceleray.numerics.american`), so options of one expiry and type on the same curves share it whatever
+their strikes, and options of other expiries too where the box allows. Building one is independent work.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from acceleray.errors import NumericalError
+from acceleray.numerics.american import evaluate_puts, has_two_boundaries, reduce_to_puts
+from acceleray.numerics.chebyshev import Chebyshev, fit
+from acceleray.numerics.pricing import european_prices
+from acceleray.risk.quantlib_prices import put_prices
+from acceleray.risk.tabulation import N_CHECKED, PriceFunction, Value, interpolant, reported_error, scattered
+
+__all__ = ["AmericanTable", "build_american"]
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+# A boundary this many deviations or more below the box is smoothly moved up to there, because one that
+# falls to zero, as it does with the rate, is no polynomial, and nobody will ask for prices near it.
+_FLOOR = 2.5
+_SMOOTHING = 0.5
+# Deviations above the boundary that can matter: beyond, the premium is some 1e-12 of the strike.
+_MAX_SPAN = 7.0
+# The boundary stands where the time value is this share of the tolerance, below which it counts as none.
+_LEVEL_SHARE = 0.2
+# A boundary that is off by d deviations costs rate * d**2; so much of the tolerance may go there.
+_BOUNDARY_SHARE = 0.1
+_N_BOUNDARY_CHECKED = 100
+# The rate is tabulated by its logarithm over so large a factor, below it by itself.
+_RATE_DECADES = 300.0
+# The quick scheme's boundary was within 0.07 deviations of the accurate one's.
+_ROUGH = 0.005
+_WINDOW = 0.12
+_N_SECANTS = 4
+_N_SPAN = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AmericanTable:
+    """American calls or puts of any strike over a box: arrays only, so that it can be pickled and shared.
+
+    Parameters
+    ----------
+    is_call, on_future : bool
+        What the options are.
+    low, high : ndarray of shape (4,)
+        Box of the puts they reduce to: log-moneyness, total deviation, rate and yield times years.
+    boundary, premium : Chebyshev
+        As `evaluate_puts` takes them.
+    span, rate_unit : float
+        Likewise.
+    max_error : float
+        Reported bound of the error inside the box in units of the strike: twice the largest difference from
+        QuantLib on `n_checked` independent points, a third of them around the exercise boundary.
+    tolerance : float
+        What was asked for, in units of the strike.
+    n_checked, n_nodes : int
+        QuantLib prices used to measure and to build.
+    shortfall : str or None
+        Why the tolerance was not reached.
+    """
+
+    is_call: bool
+    on_future: bool
+    low: FloatArray
+    high: FloatArray
+    boundary: Chebyshev
+    premium: Chebyshev
+    span: float
+    rate_unit: float
+    max_error: float
+    tolerance: float
+    n_checked: int
+    n_nodes: int
+    shortfall: str | None
+
+    def value(
+        self,
+        spot: FloatArray,
+        vol_annual: FloatArray,
+        rate: FloatArray,
+        dividend_yield: FloatArray,
+        *,
+        strike: float,
+        years: float,
+    ) -> Value:
+        """Price one option on all scenarios: from the table, or by QuantLib outside of it.
+
+        Parameters
+        ----------
+        spot, vol_annual, rate, dividend_yield : ndarray of shape (n_scenarios,)
+            Of a future, its price; the yield is then the rate.
+        strike, years : float
+            Positive strike; at zero years the option is worth its intrinsic value.
+
+        Returns
+        -------
+        Value
+            Per unit; the bits of a scenario do not depend on the others.
+
+        Raises
+        ------
+        NumericalError
+            If a level is not finite or not positive where it must be, or QuantLib fails.
+        """
+        if years == 0.0:
+            if not np.isfinite(spot).all():
+                raise NumericalError("American option: spot was not finite")
+            sign = 1.0 if self.is_call else -1.0
+            return Value(prices=np.maximum(sign * (spot - strike), 0.0), n_exact=0)
+        puts, scale = reduce_to_puts(
+            spot, vol_annual, rate, dividend_yield, strike=strike, years=years, is_call=self.is_call
+        )
+        inside = self.within(puts)
+        prices = np.empty(spot.size)
+        prices[inside] = evaluate_puts(
+            puts[:, inside],
+            self.boundary,
+            self.premium,
+            span=self.span,
+            rate_unit=self.rate_unit,
+            on_future=self.on_future,
+        )
+        if not inside.all():
+            prices[~inside] = put_prices(puts[:, ~inside])
+        return Value(prices=scale * prices, n_exact=int((~inside).sum()))
+
+    def within(self, puts: FloatArray) -> BoolArray:
+        """Tell which scenarios the table covers: in the box, and not with two exercise boundaries.
+
+        Parameters
+        ----------
+        puts : ndarray of shape (4, n_scenarios)
+            From `reduce_to_puts`.
+        """
+        inside: BoolArray = ((puts >= self.low[:, None]) & (puts <= self.high[:, None])).all(axis=0)
+        if self.on_future:
+            inside &= puts[2] == puts[3]
+        return inside & ~has_two_boundaries(puts)
+
+
+def build_american(
+    low: Sequence[float],
+    high: Sequence[float],
+    *,
+    years: float,
+    is_call: bool,
+    on_future: bool = False,
+    tolerance: float = 1e-5,
+    max_nodes: int = 40_000,
+    seed: int,
+) -> AmericanTable:
+    """Build the table for all options of one type and expiry on the same factors.
+
+    Parameters
+    ----------
+    low, high : sequence of 4 floats
+        Smallest and largest ``log(spot / strike)`` over all strikes, vol, rate and dividend yield (or foreign
+        rate); the last is not looked at on a future. Equal ends hold a factor fixed.
+    years : float
+        Time to expiry, positive.
+    is_call, on_future : bool
+        What the options are.
+    tolerance : float
+        Largest error wanted, in units of the strike.
+    max_nodes : int
+        QuantLib prices that one interpolant may need.
+    seed : int
+        Of the points where the error is measured.
+
+    Returns
+    -------
+    AmericanTable
+        With ``shortfall`` saying so if `max_nodes` did not suffice.
+
+    Raises
+    ------
+    UsageError
+        If QuantLib is not installed.
+    NumericalError
+        If the box is not one or QuantLib fails in it.
+
+    Notes
+    -----
+    The value is smooth but for the exercise boundary, so the boundary is tabulated first, as the log of
+    the spot where the time value reaches a small level, and the premium over the European price as a function
+    of the distance from it. A rate that is not positive needs no premium, or has two boundaries and is left
+    to QuantLib.
+    """
+    bottom, top = _put_box(low, high, years=years, is_call=is_call, on_future=on_future)
+    # A call is the spot times a put, so an error of the put weighs spot / strike.
+    unit = math.exp(-bottom[0]) if is_call else 1.0
+    wanted = tolerance / unit
+    tables = _tables(bottom, top, on_future, wanted, max_nodes, seed)
+    points = _checked_points(bottom, top, tables, on_future, seed)
+    found = evaluate_puts(
+        points,
+        tables.boundary,
+        tables.premium,
+        span=tables.span,
+        rate_unit=tables.rate_unit,
+        on_future=on_future,
+    )
+    differences = np.abs(found - put_prices(points))
+    if is_call:
+        differences *= np.exp(-points[0])
+    error = reported_error(differences)
+    shortfall = None
+    if error > tolerance:
+        shortfall = (
+            f"American table could not reach {tolerance:.3g} of the strike with {max_nodes} nodes: error was "
+            f"{error:.3g}"
+        )
+    return AmericanTable(
+        is_call=is_call,
+        on_future=on_future,
+        low=bottom,
+        high=top,
+        boundary=tables.boundary,
+        premium=tables.premium,
+        span=tables.span,
+        rate_unit=tables.rate_unit,
+        max_error=error,
+        tolerance=tolerance,
+        n_checked=points.shape[1],
+        n_nodes=tables.n_nodes,
+        shortfall=shortfall,
+    )
+
+
+def _put_box(
+    low: Sequence[float], high: Sequence[float], *, years: float, is_call: bool, on_future: bool
+) -> tuple[FloatArray, FloatArray]:
+    if not years > 0.0:
+        raise NumericalError(f"American table: expected positive years, was {years}")
+    corners = []
+    for moneyness, vol, rate, dividend in (low, high):
+        spot = np.array([math.exp(moneyness)])
+        puts, _ = reduce_to_puts(
+            spot,
+            np.array([vol]),
+            np.array([rate]),
+            np.array([rate if on_future else dividend]),
+            strike=1.0,
+            years=years,
+            is_call=is_call,
+        )
+        puts[0] = -moneyness if is_call else moneyness
+        corners.append(puts[:, 0])
+    if not all(a <= b for a, b in zip(low, high, strict=True)):
+        raise NumericalError(f"American table: expected low <= high, was {low} and {high}")
+    return np.minimum(*corners), np.maximum(*corners)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Tables:
+    boundary: Chebyshev
+    premium: Chebyshev
+    span: float
+    rate_unit: float
+    n_nodes: int
+
+    def state(self, puts: FloatArray, on_future: bool) -> FloatArray:
+        """Return the coordinates of the boundary."""
+        last = puts[3] - puts[2] if on_future else puts[3]
+        return np.stack([puts[1], np.log1p(puts[2] / self.rate_unit), last])
+
+
+def _tables(
+    low: FloatArray, high: FloatArray, on_future: bool, tolerance: float, max_nodes: int, seed: int
+) -> _Tables:
+    """Tabulate the boundary and the premium where the rate is not negative."""
+    first, last = low[1:].copy(), high[1:].copy()
+    if on_future:
+        first[2] = last[2] = 0.0
+    first[1] = max(first[1], 0.0)
+    if last[1] <= 0.0:
+        last[2] = min(last[2], 0.0)
+    if last[1] < 0.0 or (last[1] == 0.0 and first[2] >= 0.0):
+        nothing = [fit(np.zeros(1), [np.zeros(2)] * n_dims, [1] * n_dims) for n_dims in (3, 4)]
+        return _Tables(boundary=nothing[0], premium=nothing[1], span=_MAX_SPAN, rate_unit=1.0, n_nodes=0)
+    # What early exercise can gain at most: interest on the strike and, if negative, the yield.
+    gain = last[1] + max(-first[2], 0.0)
+    rate_unit = max(last[1], tolerance) / _RATE_DECADES
+    first[1], last[1] = np.log1p(first[1] / rate_unit), np.log1p(last[1] / rate_unit)
+
+    def puts_at(moneyness: FloatArray, points: FloatArray) -> FloatArray:
+        rate = rate_unit * np.expm1(points[1])
+        return np.stack([moneyness, points[0], rate, rate + points[2] if on_future else points[2]])
+
+    def boundary_at(points: FloatArray) -> FloatArray:
+        def time_value(place: FloatArray, *, draft: bool) -> FloatArray:
+            puts = puts_at(place * points[0], points)
+            return put_prices(puts, draft=draft) - (1.0 - np.exp(puts[0]))
+
+        floor = low[0] / points[0] - _FLOOR
+        level = _LEVEL_SHARE * tolerance
+        place = _bisected(partial(time_value, draft=True), floor - 10.0 * _SMOOTHING, level=level)
+        place = _polished(partial(time_value, draft=False), place, level=level)
+        smooth: FloatArray = floor + _SMOOTHING * np.logaddexp(0.0, (place - floor) / _SMOOTHING)
+        return smooth
+
+    boundary, _, n_boundary = interpolant(
+        boundary_at,
+        first,
+        last,
+        tolerance=math.sqrt(_BOUNDARY_SHARE * tolerance / gain),
+        max_nodes=max_nodes,
+        seed=seed,
+        n_checked=_N_BOUNDARY_CHECKED,
+    )
+    spread = scattered(first, last, _N_SPAN, seed, 2)
+    above = float((high[0] / spread[0] - boundary.evaluate(spread)).max())
+    span = min(_MAX_SPAN, max(1.1 * above, 1.0))
+
+    def premium_at(points: FloatArray, *, draft: bool = False) -> FloatArray:
+        place = boundary.evaluate(points[1:]) + span * points[0]
+        puts = puts_at(place * points[1], points[1:])
+        one = np.ones(puts.shape[1])
+        european = european_prices(np.exp(puts[0]), one, puts[2], puts[3], puts[1], one, one < 0.0)
+        return put_prices(puts, draft=draft) - european
+
+    premium, _, n_premium = interpolant(
+        premium_at,
+        np.array([0.0, *first]),
+        np.array([1.0, *last]),
+        tolerance=tolerance,
+        max_nodes=max_nodes,
+        seed=seed,
+        draft=partial(premium_at, draft=True),
+    )
+    return _Tables(
+        boundary=boundary,
+        premium=premium,
+        span=span,
+        rate_unit=rate_unit,
+        n_nodes=n_boundary + n_premium,
+    )
+
+
+def _bisected(function: PriceFunction, low: FloatArray, *, level: float) -> FloatArray:
+    """Bisect increasing functions, one per element, for a level between `low` and 0, or the nearer end."""
+    low, high = low.copy(), np.zeros(low.size)
+    for _ in range(math.ceil(math.log2(max(float((high - low).max()) / _ROUGH, 2.0)))):
+        middle = 0.5 * (low + high)
+        above = function(middle) >= level
+        high = np.where(above, middle, high)
+        low = np.where(above, low, middle)
+    place: FloatArray = 0.5 * (low + high)
+    return place
+
+
+def _polished(function: PriceFunction, place: FloatArray, *, level: float) -> FloatArray:
+    """Improve a place that is right within `_WINDOW`.
+
+    Time value grows with the square of the distance from the boundary, so its root is nearly linear there:
+    secants through two points above converge in a few steps, and a point below cuts the bracket.
+    """
+    low, high, higher = place - _WINDOW, place + _WINDOW, place + 1.5 * _WINDOW
+    target = math.sqrt(level)
+    root_high = np.sqrt(np.maximum(function(high), 0.0))
+    root_higher = np.sqrt(np.maximum(function(higher), 0.0))
+    for _ in range(_N_SECANTS):
+        slope = (root_higher - root_high) / (higher - high)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            guess = high - (root_high - target) / slope
+        guess = np.where((guess > low) & (guess < high), guess, 0.5 * (low + high))
+        root = np.sqrt(np.maximum(function(guess), 0.0))
+        above = root >= target
+        higher, root_higher = np.where(above, high, higher), np.where(above, root_high, root_higher)
+        high, root_high = np.where(above, guess, high), np.where(above, root, root_high)
+        low = np.where(above, low, guess)
+    return high
+
+
+def _checked_points(
+    low: FloatArray, high: FloatArray, tables: _Tables, on_future: bool, seed: int
+) -> FloatArray:
+    """Draw `N_CHECKED` independent points in the box and half as many around the exercise boundary."""
+    points = scattered(low, high, 4 * N_CHECKED, seed, 3)
+    if on_future:
+        points[3] = points[2]
+    points = points[:, ~has_two_boundaries(points)]
+    if points.shape[1] < N_CHECKED:
+        raise NumericalError(
+            "American table: most of the box has two exercise boundaries (a yield below a negative rate)",
+            hint="Such options are priced one by one.",
+        )
+    near = points[:, N_CHECKED : N_CHECKED + N_CHECKED // 2]
+    near = near[:, near[2] > 0.0]
+    if near.size:
+        # The place in the box serves as the random number: distances spread over -1.5 to 1.5 deviations.
+        width = max(high[0] - low[0], np.finfo(np.float64).tiny)
+        distance = 3.0 * (near[0] - low[0]) / width - 1.5
+        near[0] = (tables.boundary.evaluate(tables.state(near, on_future)) + distance) * near[1]
+        near = near[:, (near[0] >= low[0]) & (near[0] <= high[0])]
+    return np.concatenate([points[:, :N_CHECKED], near], axis=1)
