@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from acceleray.errors import NumericalError
 from acceleray.numerics.american import evaluate_puts, has_two_boundaries, reduce_to_puts
-from acceleray.numerics.chebyshev import Chebyshev, fit
+from acceleray.numerics.chebyshev import Chebyshev, fit, grid
 from acceleray.numerics.pricing import european_prices
 from acceleray.risk.quantlib_prices import put_prices
 from acceleray.risk.tabulation import N_CHECKED, PriceFunction, Value, interpolant, reported_error, scattered
@@ -33,18 +33,15 @@ _FLOOR = 2.5
 _SMOOTHING = 0.5
 # Deviations above the boundary that can matter: beyond, the premium is some 1e-12 of the strike.
 _MAX_SPAN = 7.0
+_N_SPAN = 500
 # The boundary stands where the time value is this share of the tolerance, below which it counts as none.
 _LEVEL_SHARE = 0.2
-# A boundary that is off by d deviations costs rate * d**2; so much of the tolerance may go there.
-_BOUNDARY_SHARE = 0.1
-_N_BOUNDARY_CHECKED = 100
+# Nodes over deviation, rate and yield, and how exactly each is found, in deviations: a boundary that is off
+# by d costs about rate * d**2.
+_BOUNDARY_COUNTS = (8, 10, 6)
+_ACCURACY = 0.001
 # The rate is tabulated by its logarithm over so large a factor, below it by itself.
-_RATE_DECADES = 300.0
-# The quick scheme's boundary was within 0.07 deviations of the accurate one's.
-_ROUGH = 0.005
-_WINDOW = 0.12
-_N_SECANTS = 4
-_N_SPAN = 500
+_RATE_RANGE = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -291,9 +288,7 @@ def _tables(
     if last[1] < 0.0 or (last[1] == 0.0 and first[2] >= 0.0):
         nothing = [fit(np.zeros(1), [np.zeros(2)] * n_dims, [1] * n_dims) for n_dims in (3, 4)]
         return _Tables(boundary=nothing[0], premium=nothing[1], span=_MAX_SPAN, rate_unit=1.0, n_nodes=0)
-    # What early exercise can gain at most: interest on the strike and, if negative, the yield.
-    gain = last[1] + max(-first[2], 0.0)
-    rate_unit = max(last[1], tolerance) / _RATE_DECADES
+    rate_unit = max(last[1], tolerance) / _RATE_RANGE
     first[1], last[1] = np.log1p(first[1] / rate_unit), np.log1p(last[1] / rate_unit)
 
     def puts_at(moneyness: FloatArray, points: FloatArray) -> FloatArray:
@@ -301,36 +296,30 @@ def _tables(
         return np.stack([moneyness, points[0], rate, rate + points[2] if on_future else points[2]])
 
     def boundary_at(points: FloatArray) -> FloatArray:
-        def time_value(place: FloatArray, *, draft: bool) -> FloatArray:
+        def time_value(place: FloatArray) -> FloatArray:
             puts = puts_at(place * points[0], points)
-            return put_prices(puts, draft=draft) - (1.0 - np.exp(puts[0]))
+            return put_prices(puts) - (1.0 - np.exp(puts[0]))
 
         floor = low[0] / points[0] - _FLOOR
-        level = _LEVEL_SHARE * tolerance
-        place = _bisected(partial(time_value, draft=True), floor - 10.0 * _SMOOTHING, level=level)
-        place = _polished(partial(time_value, draft=False), place, level=level)
+        place = _bisected(time_value, floor - 10.0 * _SMOOTHING, level=_LEVEL_SHARE * tolerance)
         smooth: FloatArray = floor + _SMOOTHING * np.logaddexp(0.0, (place - floor) / _SMOOTHING)
         return smooth
 
-    boundary, _, n_boundary = interpolant(
-        boundary_at,
-        first,
-        last,
-        tolerance=math.sqrt(_BOUNDARY_SHARE * tolerance / gain),
-        max_nodes=max_nodes,
-        seed=seed,
-        n_checked=_N_BOUNDARY_CHECKED,
-    )
+    # The premium is a function of the distance from the boundary, and would inherit every ripple of it: so
+    # few nodes, and what they miss is part of the error that is measured in the end.
+    counts = [1 if a == b else n for a, b, n in zip(first, last, _BOUNDARY_COUNTS, strict=True)]
+    edges = [np.array(ends) for ends in zip(first, last, strict=True)]
+    boundary = fit(boundary_at(grid(edges, counts)), edges, counts)
     spread = scattered(first, last, _N_SPAN, seed, 2)
     above = float((high[0] / spread[0] - boundary.evaluate(spread)).max())
     span = min(_MAX_SPAN, max(1.1 * above, 1.0))
 
-    def premium_at(points: FloatArray, *, draft: bool = False) -> FloatArray:
+    def premium_at(points: FloatArray) -> FloatArray:
         place = boundary.evaluate(points[1:]) + span * points[0]
         puts = puts_at(place * points[1], points[1:])
         one = np.ones(puts.shape[1])
         european = european_prices(np.exp(puts[0]), one, puts[2], puts[3], puts[1], one, one < 0.0)
-        return put_prices(puts, draft=draft) - european
+        return put_prices(puts) - european
 
     premium, _, n_premium = interpolant(
         premium_at,
@@ -339,50 +328,26 @@ def _tables(
         tolerance=tolerance,
         max_nodes=max_nodes,
         seed=seed,
-        draft=partial(premium_at, draft=True),
     )
     return _Tables(
         boundary=boundary,
         premium=premium,
         span=span,
         rate_unit=rate_unit,
-        n_nodes=n_boundary + n_premium,
+        n_nodes=boundary.n_nodes + n_premium,
     )
 
 
 def _bisected(function: PriceFunction, low: FloatArray, *, level: float) -> FloatArray:
     """Bisect increasing functions, one per element, for a level between `low` and 0, or the nearer end."""
     low, high = low.copy(), np.zeros(low.size)
-    for _ in range(math.ceil(math.log2(max(float((high - low).max()) / _ROUGH, 2.0)))):
+    for _ in range(math.ceil(math.log2(max(float((high - low).max()) / _ACCURACY, 2.0)))):
         middle = 0.5 * (low + high)
         above = function(middle) >= level
         high = np.where(above, middle, high)
         low = np.where(above, low, middle)
     place: FloatArray = 0.5 * (low + high)
     return place
-
-
-def _polished(function: PriceFunction, place: FloatArray, *, level: float) -> FloatArray:
-    """Improve a place that is right within `_WINDOW`.
-
-    Time value grows with the square of the distance from the boundary, so its root is nearly linear there:
-    secants through two points above converge in a few steps, and a point below cuts the bracket.
-    """
-    low, high, higher = place - _WINDOW, place + _WINDOW, place + 1.5 * _WINDOW
-    target = math.sqrt(level)
-    root_high = np.sqrt(np.maximum(function(high), 0.0))
-    root_higher = np.sqrt(np.maximum(function(higher), 0.0))
-    for _ in range(_N_SECANTS):
-        slope = (root_higher - root_high) / (higher - high)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            guess = high - (root_high - target) / slope
-        guess = np.where((guess > low) & (guess < high), guess, 0.5 * (low + high))
-        root = np.sqrt(np.maximum(function(guess), 0.0))
-        above = root >= target
-        higher, root_higher = np.where(above, high, higher), np.where(above, root_high, root_higher)
-        high, root_high = np.where(above, guess, high), np.where(above, root, root_high)
-        low = np.where(above, low, guess)
-    return high
 
 
 def _checked_points(

@@ -226,16 +226,17 @@ def interpolant(
     max_nodes: int,
     seed: int,
     breaks: Sequence[Sequence[float]] | None = None,
-    draft: PriceFunction | None = None,
     n_checked: int = N_CHECKED,
+    drop: float | None = None,
 ) -> tuple[Chebyshev, FloatArray, int]:
     """Choose pieces and degrees until the error is below the tolerance or the nodes are used up.
 
     Parameters
     ----------
-    draft : callable, optional
-        A quicker, rougher version of the price, smooth where it is smooth: pieces and degrees are found with
-        it, the values come from the price.
+    n_checked : int
+        Independent points.
+    drop : float, optional
+        As `fit` takes it; by default a share of the tolerance.
 
     Returns
     -------
@@ -256,11 +257,10 @@ def interpolant(
     known = [()] * low.size if breaks is None else breaks
     goal = _INTERPOLATION_SHARE * tolerance
     points = scattered(low, high, n_checked, seed, 1)
-    edges, counts, spent = _cuts(price if draft is None else draft, low, high, known, goal, seed)
-    if draft is not None:
-        _, _, counts, _ = _refined(draft, edges, counts, points, tolerance, max_nodes)
-        spent = 0
-    found, errors, _, used = _refined(price, edges, counts, points, tolerance, max_nodes)
+    edges, counts, spent = _cuts(price, low, high, known, goal, seed)
+    found, errors, used = _refined(
+        price, edges, counts, points, goal, max_nodes, _DROP_SHARE * tolerance if drop is None else drop
+    )
     return found, errors, spent + used
 
 
@@ -269,25 +269,26 @@ def _refined(
     edges: Sequence[FloatArray],
     counts: Sequence[int],
     points: FloatArray,
-    tolerance: float,
+    goal: float,
     max_nodes: int,
-) -> tuple[Chebyshev, FloatArray, list[int], int]:
+    drop: float,
+) -> tuple[Chebyshev, FloatArray, int]:
     """Raise the numbers of nodes until the error on the points is small enough or the nodes are used up."""
     pieces, counts = [axis.size - 1 for axis in edges], list(counts)
     exact, spent = _priced(price, points), 0
-    best: tuple[Chebyshev, FloatArray, list[int]] | None = None
+    best: tuple[Chebyshev, FloatArray] | None = None
     while True:
         last = math.prod(pieces) * math.prod(counts) > max_nodes
         if last:
             if best is not None:
                 return *best, spent
             counts = _shrunk(pieces, counts, max_nodes)
-        found = fit(_priced(price, grid(edges, counts)), edges, counts, drop=_DROP_SHARE * tolerance)
+        found = fit(_priced(price, grid(edges, counts)), edges, counts, drop=drop)
         spent += found.n_nodes
         errors = np.abs(found.evaluate(points) - exact)
         if best is None or errors.max() < best[1].max():
-            best = found, errors, list(counts)
-        if last or errors.max() <= _INTERPOLATION_SHARE * tolerance:
+            best = found, errors
+        if last or errors.max() <= goal:
             return *best, spent
         # A dimension with one node is one in which the box has no width.
         tails = found.tails
