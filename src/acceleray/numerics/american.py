@@ -100,7 +100,13 @@ def has_two_boundaries(puts: FloatArray) -> BoolArray:
 
 
 def evaluate_puts(
-    puts: FloatArray, boundary: Chebyshev, premium: Chebyshev, *, span: float, rate_unit: float, on_future: bool
+    puts: FloatArray,
+    boundary: Chebyshev,
+    premium: Chebyshev,
+    *,
+    span: float,
+    rate_unit: float,
+    on_future: bool,
 ) -> FloatArray:
     """Price puts of strike one from the tables; the bits of one scenario do not depend on the others.
 

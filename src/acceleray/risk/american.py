@@ -35,11 +35,12 @@ _SMOOTHING = 0.5
 _MAX_SPAN = 7.0
 _N_SPAN = 500
 # The boundary stands where the time value is this share of the tolerance, below which it counts as none.
-_LEVEL_SHARE = 0.2
+_LEVEL_SHARE = 0.15
+_PREMIUM_SHARE = 0.8
 # Nodes over deviation, rate and yield, and how exactly each is found, in deviations: a boundary that is off
 # by d costs about rate * d**2.
-_BOUNDARY_COUNTS = (8, 10, 6)
-_ACCURACY = 0.001
+_BOUNDARY_COUNTS = (8, 10, 8)
+_ACCURACY = 0.002
 # The rate is tabulated by its logarithm over so large a factor, below it by itself.
 _RATE_RANGE = 30.0
 
@@ -156,7 +157,7 @@ def build_american(
     is_call: bool,
     on_future: bool = False,
     tolerance: float = 1e-5,
-    max_nodes: int = 40_000,
+    max_nodes: int = 20_000,
     seed: int,
 ) -> AmericanTable:
     """Build the table for all options of one type and expiry on the same factors.
@@ -200,20 +201,22 @@ def build_american(
     # A call is the spot times a put, so an error of the put weighs spot / strike.
     unit = math.exp(-bottom[0]) if is_call else 1.0
     wanted = tolerance / unit
-    tables = _tables(bottom, top, on_future, wanted, max_nodes, seed)
-    points = _checked_points(bottom, top, tables, on_future, seed)
-    found = evaluate_puts(
-        points,
-        tables.boundary,
-        tables.premium,
-        span=tables.span,
-        rate_unit=tables.rate_unit,
-        on_future=on_future,
-    )
-    differences = np.abs(found - put_prices(points))
-    if is_call:
-        differences *= np.exp(-points[0])
-    error = reported_error(differences)
+    # What the two interpolants miss adds up: when the sum is too much, both are made finer once.
+    tables, points, error, n_nodes = None, np.empty((4, 0)), np.inf, 0
+    for finer in (1, 2):
+        made = _tables(bottom, top, on_future, wanted / finer, finer, max_nodes, seed)
+        checked = _checked_points(bottom, top, made, on_future, seed)
+        found = made.evaluate(checked, on_future)
+        differences = np.abs(found - put_prices(checked))
+        if is_call:
+            differences *= np.exp(-checked[0])
+        n_nodes += made.n_nodes
+        if reported_error(differences) < error:
+            tables, points, error = made, checked, reported_error(differences)
+        if error <= tolerance:
+            break
+    if tables is None:
+        raise NumericalError("American table: the error was not finite")
     shortfall = None
     if error > tolerance:
         shortfall = (
@@ -232,7 +235,7 @@ def build_american(
         max_error=error,
         tolerance=tolerance,
         n_checked=points.shape[1],
-        n_nodes=tables.n_nodes,
+        n_nodes=n_nodes,
         shortfall=shortfall,
     )
 
@@ -269,6 +272,16 @@ class _Tables:
     rate_unit: float
     n_nodes: int
 
+    def evaluate(self, puts: FloatArray, on_future: bool) -> FloatArray:
+        return evaluate_puts(
+            puts,
+            self.boundary,
+            self.premium,
+            span=self.span,
+            rate_unit=self.rate_unit,
+            on_future=on_future,
+        )
+
     def state(self, puts: FloatArray, on_future: bool) -> FloatArray:
         """Return the coordinates of the boundary."""
         last = puts[3] - puts[2] if on_future else puts[3]
@@ -276,7 +289,13 @@ class _Tables:
 
 
 def _tables(
-    low: FloatArray, high: FloatArray, on_future: bool, tolerance: float, max_nodes: int, seed: int
+    low: FloatArray,
+    high: FloatArray,
+    on_future: bool,
+    tolerance: float,
+    finer: int,
+    max_nodes: int,
+    seed: int,
 ) -> _Tables:
     """Tabulate the boundary and the premium where the rate is not negative."""
     first, last = low[1:].copy(), high[1:].copy()
@@ -307,8 +326,20 @@ def _tables(
 
     # The premium is a function of the distance from the boundary, and would inherit every ripple of it: so
     # few nodes, and what they miss is part of the error that is measured in the end.
-    counts = [1 if a == b else n for a, b, n in zip(first, last, _BOUNDARY_COUNTS, strict=True)]
+    counts = [
+        1 if a == b else n + n * (finer - 1) // 2
+        for a, b, n in zip(first, last, _BOUNDARY_COUNTS, strict=True)
+    ]
     edges = [np.array(ends) for ends in zip(first, last, strict=True)]
+    # Towards expiry the boundary goes to the smaller of 1 and rate / yield.
+    kinks: list[list[float]] = [[], [], []]
+    if first[1] == last[1] and not on_future:
+        kinks[2] = [float(high[2])]
+    elif first[2] == last[2] > 0.0:
+        kinks[1] = [math.log1p(last[2] / rate_unit)]
+    for axis in (1, 2):
+        kinks[axis] = [kink for kink in kinks[axis] if first[axis] < kink < last[axis]]
+        edges[axis] = np.array([first[axis], *kinks[axis], last[axis]])
     boundary = fit(boundary_at(grid(edges, counts)), edges, counts)
     spread = scattered(first, last, _N_SPAN, seed, 2)
     above = float((high[0] / spread[0] - boundary.evaluate(spread)).max())
@@ -325,9 +356,10 @@ def _tables(
         premium_at,
         np.array([0.0, *first]),
         np.array([1.0, *last]),
-        tolerance=tolerance,
+        tolerance=_PREMIUM_SHARE * tolerance,
         max_nodes=max_nodes,
         seed=seed,
+        breaks=[[], *kinks],
     )
     return _Tables(
         boundary=boundary,
