@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -67,7 +66,8 @@ class AmericanTable:
     n_checked, n_nodes : int
         QuantLib prices used to measure and to build.
     shortfall : str or None
-        Why the tolerance was not reached.
+        Why the tolerance was not reached. Such a table should not be used: where an interpolant has not
+        converged, `max_error` is only what the sample showed.
     """
 
     is_call: bool
@@ -143,10 +143,11 @@ class AmericanTable:
         puts : ndarray of shape (4, n_scenarios)
             From `reduce_to_puts`.
         """
-        inside: BoolArray = ((puts >= self.low[:, None]) & (puts <= self.high[:, None])).all(axis=0)
+        inside: BoolArray = np.all((puts >= self.low[:, None]) & (puts <= self.high[:, None]), axis=0)
         if self.on_future:
             inside &= puts[2] == puts[3]
-        return inside & ~has_two_boundaries(puts)
+        inside &= ~has_two_boundaries(puts)
+        return inside
 
 
 def build_american(
@@ -317,7 +318,8 @@ def _tables(
     def boundary_at(points: FloatArray) -> FloatArray:
         def time_value(place: FloatArray) -> FloatArray:
             puts = puts_at(place * points[0], points)
-            return put_prices(puts) - (1.0 - np.exp(puts[0]))
+            over: FloatArray = put_prices(puts) - (1.0 - np.exp(puts[0]))
+            return over
 
         floor = low[0] / points[0] - _FLOOR
         place = _bisected(time_value, floor - 10.0 * _SMOOTHING, level=_LEVEL_SHARE * tolerance)
@@ -350,7 +352,8 @@ def _tables(
         puts = puts_at(place * points[1], points[1:])
         one = np.ones(puts.shape[1])
         european = european_prices(np.exp(puts[0]), one, puts[2], puts[3], puts[1], one, one < 0.0)
-        return put_prices(puts) - european
+        premium: FloatArray = put_prices(puts) - european
+        return premium
 
     premium, _, n_premium = interpolant(
         premium_at,

@@ -69,15 +69,13 @@ def evaluation_date(as_of: dt.date) -> Iterator[Any]:
         settings.evaluationDate = before
 
 
-def put_prices(puts: FloatArray, *, draft: bool = False) -> FloatArray:
+def put_prices(puts: FloatArray) -> FloatArray:
     """Price one-year American puts of strike one with QuantLib.
 
     Parameters
     ----------
     puts : ndarray of shape (4, n)
         Log-moneyness, total deviation, rate, yield.
-    draft : bool
-        Use the engine's fast scheme: fifteen times faster, within 5e-6, and as smooth.
 
     Returns
     -------
@@ -90,8 +88,8 @@ def put_prices(puts: FloatArray, *, draft: bool = False) -> FloatArray:
 
     Notes
     -----
-    `QdFpAmericanEngine` [1]_ in its accurate scheme, within 4e-7 of its high-precision scheme. It does not cover
-    ``yield < rate < 0``, where there are two boundaries; finite differences do, within about 1e-5.
+    `QdFpAmericanEngine` [1]_ in its accurate scheme, within 4e-7 of its high-precision scheme. It does not
+    cover ``yield < rate < 0``, where there are two boundaries; finite differences do, within about 1e-5.
 
     References
     ----------
@@ -116,10 +114,8 @@ def put_prices(puts: FloatArray, *, draft: bool = False) -> FloatArray:
         option = ql.VanillaOption(
             ql.PlainVanillaPayoff(ql.Option.Put, 1.0), ql.AmericanExercise(today, today + 365)
         )
-        kind = ql.QdFpAmericanEngine
-        scheme = kind.fastScheme() if draft else kind.accurateScheme()
         engines = (
-            ql.QdFpAmericanEngine(process, scheme),
+            ql.QdFpAmericanEngine(process, ql.QdFpAmericanEngine.accurateScheme()),
             ql.FdBlackScholesVanillaEngine(process, _FD_STEPS, _FD_STEPS),
         )
         for needs_grid, engine in zip((False, True), engines, strict=True):
@@ -177,13 +173,15 @@ def american_option(
             if years == 0.0:
                 if not np.isfinite(spot).all():
                     raise NumericalError("American option: spot was not finite")
-                return np.maximum(sign * (spot - strike), 0.0)
+                intrinsic: FloatArray = np.maximum(sign * (spot - strike), 0.0)
+                return intrinsic
             puts, scale = reduce_to_puts(
                 spot, vol, rate, dividend, strike=strike, years=years, is_call=is_call
             )
-            return scale * put_prices(puts)
+            prices: FloatArray = scale * put_prices(puts)
         except NumericalError as error:
             raise NumericalError(f"{instrument_id}: {error.message}", hint=error.hint) from error
+        return prices
 
     return price
 
@@ -237,7 +235,8 @@ def product_price(
                     raise
                 except Exception as error:
                     raise NumericalError(
-                        f"{instrument_id}: QuantLib could not price it at {named}: {type(error).__name__}: {error}"
+                        f"{instrument_id}: QuantLib could not price it at {named}: "
+                        f"{type(error).__name__}: {error}"
                     ) from error
                 if not math.isfinite(values[i]):
                     raise NumericalError(f"{instrument_id}: QuantLib's value was {values[i]} at {named}")

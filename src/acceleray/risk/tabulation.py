@@ -30,7 +30,8 @@ BoolArray = npt.NDArray[np.bool_]
 PriceFunction = Callable[[FloatArray], FloatArray]
 
 # The error is the largest on so many independent points, times the margin: the largest of a sample is below
-# the largest of the box, and where the error is a smooth ripple, as between Chebyshev nodes, by less than two.
+# the largest of the box, by less than a factor of two where the error is a smooth ripple between the nodes.
+# An interpolant that has not converged has spikes, which a sample can miss: hence `shortfall`.
 N_CHECKED = 1_000
 SAFETY = 2.0
 
@@ -77,7 +78,8 @@ class Tabulated:
     n_checked, n_nodes : int
         Prices used to measure and to build.
     shortfall : str or None
-        Why the tolerance was not reached; the caller decides whether `max_error` is good enough.
+        Why the tolerance was not reached. Such a table should not be used: where an interpolant has not
+        converged, `max_error` is only what the sample showed.
     """
 
     interpolant: Chebyshev
@@ -104,7 +106,7 @@ class Tabulated:
         ----------
         levels : ndarray of shape (n_factors, n_scenarios)
         """
-        inside: BoolArray = ((levels >= self.low[:, None]) & (levels <= self.high[:, None])).all(axis=0)
+        inside: BoolArray = np.all((levels >= self.low[:, None]) & (levels <= self.high[:, None]), axis=0)
         return inside
 
     def evaluate(self, levels: FloatArray) -> FloatArray:
