@@ -19,7 +19,8 @@ from acceleray.risk.quantlib_prices import american_option
 STRIKE = 100.0
 N_TABLE, N_LOOP, N_ROUNDS = 100_000, 1_000, 5
 
-# Type, years, on a future, vol, rate, yield. Boxes: spot / strike 0.5 to 1.6, vol times 0.5 to 2.5, rate +- 3 %.
+# Type, years, on a future, vol, rate, yield. In the boxes spot / strike goes from 0.5 to 1.6, the vol from
+# 0.5 to 2.5 times, the rate 3 % up and down.
 CASES: dict[str, tuple[bool, float, bool, float, float, float]] = {
     "put, one day, yield 2 %": (False, 1 / 365, False, 0.2, 0.02, 0.02),
     "put, one week, yield 2 %": (False, 1 / 52, False, 0.2, 0.02, 0.02),
@@ -61,7 +62,7 @@ def _measure_one(
     return {
         "build_wall_s": round(wall_s, 2),
         "build_cpu_s": round(cpu_s, 2),
-        "quantlib_prices_to_build": table.n_nodes,
+        "nodes": table.n_nodes,
         "coefficients": int(table.boundary.coefficients.size + table.premium.coefficients.size),
         "bytes": _bytes(table),
         "reported_error": table.max_error,

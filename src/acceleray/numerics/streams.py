@@ -18,7 +18,7 @@ class Purpose(IntEnum):
     BOOTSTRAP = 4
     CREDIT_FACTOR = 5
     CREDIT_DEFAULTS = 6
-    # 7 to 19 are left to the scenario engine.
+    # 7 to 19 are not given out yet.
     TABULATION = 20
 
 

@@ -64,7 +64,8 @@ class AmericanTable:
     tolerance : float
         What was asked for, in units of the strike.
     n_checked, n_nodes : int
-        QuantLib prices used to measure and to build.
+        Points where the error was measured, and nodes over all attempts; one of the boundary takes some 14
+        prices.
     shortfall : str or None
         Why the tolerance was not reached. Such a table should not be used: where an interpolant has not
         converged, `max_error` is only what the sample showed.
