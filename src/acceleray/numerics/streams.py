@@ -19,7 +19,7 @@ class Purpose(IntEnum):
     CREDIT_FACTOR = 5
     CREDIT_DEFAULTS = 6
     # 7 to 19 are not given out yet.
-    TABULATION = 20
+    TABULATION = 23
 
 
 def stream(seed: int, purpose: Purpose, *address: int) -> np.random.Generator:
