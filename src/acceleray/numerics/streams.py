@@ -22,6 +22,8 @@ class Purpose(IntEnum):
     BACKTEST_FILTERED = 20
     BACKTEST_SHORTFALL = 21
     OVERLAP_BOUNDS = 22
+    # 7 to 19 are not given out yet.
+    TABULATION = 23
 
 
 def stream(seed: int, purpose: Purpose, *address: int) -> np.random.Generator:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate as running
 
 import numpy as np
 import numpy.typing as npt
 
 from acceleray.errors import NumericalError
-from acceleray.numerics.aggregation import TreeSum, add_positions
+from acceleray.numerics.aggregation import TreeSum
+from acceleray.numerics.kernels import accumulate
 from acceleray.risk.families import ABSENT, Family, Options, PlainOptions
 
 __all__ = [
@@ -68,7 +69,7 @@ class Instruments:
 
     def parts(self, first: int, stop: int) -> Iterator[tuple[Family | LookThrough, int, slice]]:
         """Families that own rows of a range: each with its first row, and the rows as a slice of its own."""
-        starts = accumulate((family.count for family in self.families), initial=0)
+        starts = running((family.count for family in self.families), initial=0)
         for family, start in zip(self.families, starts, strict=False):
             low, high = max(first, start), min(stop, start + family.count)
             if low < high:
@@ -313,7 +314,7 @@ def portfolio_gains(
                 continue
             gains = _unit_gains(book, after, before, first, stop)
             held = order[own]
-            add_positions(gains, rows[own] - first, book.quantities[held], book.portfolios[held], partial)
+            accumulate(gains, rows[own] - first, book.quantities[held], book.portfolios[held], partial)
             if into is not None:
                 into[own] = _by_position(gains[rows[own] - first], book.quantities[held])
         total.add(partial)

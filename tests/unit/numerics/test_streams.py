@@ -36,4 +36,5 @@ def test_published_addresses_never_change():
         "BACKTEST_FILTERED": 20,
         "BACKTEST_SHORTFALL": 21,
         "OVERLAP_BOUNDS": 22,
+        "TABULATION": 23,
     }
