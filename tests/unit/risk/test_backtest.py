@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from acceleray.domain.moves import MoveKind
 from acceleray.errors import InputDataError, MissingDataError, UsageError
 from acceleray.numerics.backtest import kupiec, quantile_score, shortfall_statistics
 from acceleray.risk.backtest import run_backtest
@@ -60,7 +61,7 @@ def test_longer_forecasts_are_those_of_a_plain_loop(found, book, market):
     """The plain witness for ten days: every past 10-day move, applied to the levels at the close."""
     priced = resolve(book, market).priced
     mine = series(found, portfolio_id="Fund", method="historical", level=0.975, horizon_days=10)
-    logs, fixed = market.log_moves, market.fixed
+    logs, fixed = market.move_kinds == MoveKind.LOG, market.fixed
     for row in mine.to_pylist()[::9]:
         day = int(np.searchsorted(market.dates, np.datetime64(row["date"])))
         close = day - 10
