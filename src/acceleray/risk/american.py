@@ -59,7 +59,7 @@ class AmericanTable:
     span, rate_unit : float
         Likewise.
     max_error : float
-        Reported bound of the error inside the box in units of the strike: twice the largest difference from
+        Reported bound of the error inside the box in units of the strike: `SAFETY` times the largest difference from
         QuantLib on `n_checked` independent points, a third of them around the exercise boundary.
     tolerance : float
         What was asked for, in units of the strike.
