@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from acceleray.errors import NumericalError
 from acceleray.numerics.aggregation import TreeSum, add_positions
-from acceleray.risk.families import ABSENT, Family, Options
+from acceleray.risk.families import ABSENT, Family, FxForwards, Options
 
 __all__ = [
     "SECTION",
@@ -232,7 +232,7 @@ def unit_exposures(book: ResolvedBook, levels: FloatArray) -> FloatArray:
     major = _factor_major(book, levels)
     exposures = book.now.prices(major, 0, book.now.count)
     for family, start, own in book.now.parts(0, book.now.count):
-        if isinstance(family, Options):
+        if isinstance(family, FxForwards | Options):
             spot = family.underlyings.levels(major, own)
             exposures[start : start + own.stop] = family.deltas(major, own.start, own.stop) * spot
     return exposures.T
