@@ -8,10 +8,13 @@ import pyarrow as pa
 
 from acceleray.domain.inputs import INPUTS, VALUE_RANGES, ColumnRule, InputContract, Rule
 from acceleray.domain.market import FactorKind
+from acceleray.domain.moves import MoveKind
 
 __all__ = ["inputs_page"]
 
 _WORDS = {pa.string(): "text", pa.float64(): "number", pa.int64(): "whole number", pa.date32(): "date"}
+
+_MOVES = {MoveKind.ABSOLUTE: "difference", MoveKind.LOG: "log change", MoveKind.RELATIVE: "return"}
 
 # What the contracts do not say: the meaning of each column. A column that is missing here, or has gone,
 # stops the page.
@@ -111,7 +114,7 @@ def inputs_page() -> str:
         "| --- | --- | --- |",
     ]
     lines += [
-        f"| `{kind}` | {allowed} | {'log change' if FactorKind(kind).moves_in_logs else 'difference'} |"
+        f"| `{kind}` | {allowed} | {_MOVES[FactorKind(kind).default_move]} |"
         for kind, allowed in VALUE_RANGES.items()
     ]
     lines += ["", "## Rules", "", "| Rule | What to do |", "| --- | --- |"]

@@ -7,9 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from acceleray.domain.moves import MoveKind
+
 __all__ = [
     "BellSettings",
     "CalibrateSettings",
+    "CovarianceSettings",
     "CreditSettings",
     "CurveSettings",
     "DividendYieldSettings",
@@ -25,6 +28,7 @@ __all__ = [
     "Settings",
     "Shock",
     "SimulateSettings",
+    "StoppingSettings",
     "TargetSettings",
     "TrainSettings",
 ]
@@ -33,6 +37,8 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Level = Annotated[float, Field(gt=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
+# The values of domain.market.FactorKind, whose module needs Arrow, which reading settings does not.
+_FactorKind = Literal["spot", "fx", "zero_rate", "credit_spread", "implied_vol", "dividend_yield"]
 
 
 def _increasing(values: tuple[int, ...]) -> tuple[int, ...]:
@@ -201,6 +207,31 @@ class CreditSettings(_Model):
     """Levels of VaR, ES and economic capital."""
 
 
+class CovarianceSettings(_Model):
+    """How the covariance of daily moves is estimated and, where it must be, repaired."""
+
+    method: Literal["ewma", "shrinkage"] = "ewma"
+    """`ewma`: exponentially weighted by `calibrate.covariance_decay`; `shrinkage`: equally weighted, all
+    correlations reduced by the factor of Ledoit and Wolf."""
+    repair: Literal["clip", "higham"] = "clip"
+    """For a matrix with a negative eigenvalue: `clip` it to zero, or take the nearest correlation matrix
+    (`higham`). Variances stay."""
+
+
+class StoppingSettings(_Model):
+    """When a Monte-Carlo set may end before `n_paths`; the results say which rule ended it."""
+
+    relative_error: Annotated[float | None, Field(gt=0.0, lt=1.0)] = None
+    """Standard error of the measure over its value, as a fraction, that is small enough; null for none."""
+    measure: Literal["VaR", "ES"] = "ES"
+    """The measure of the whole book that is watched."""
+    level: Level = 0.975
+    """Its level."""
+    seconds: Annotated[float | None, Field(gt=0.0)] = None
+    """Seconds of simulation after which a set ends with the paths there are; null for none. A night
+    stopped by the clock is replayed with its recorded number of paths."""
+
+
 class SimulateSettings(_Model):
     """Scenario sets, measures and the block of work."""
 
@@ -224,6 +255,20 @@ class SimulateSettings(_Model):
     """Level of expected shortfall."""
     interval_level: Level = 0.95
     """Confidence of the intervals."""
+    moves: dict[_FactorKind, Literal["absolute", "log", "relative"]] = Field(default_factory=dict)
+    """How factors move, by kind, where it is not the default: `log` for spot, fx and implied_vol, `absolute`
+    for zero_rate, credit_spread and dividend_yield; `relative` is the simple return."""
+    sampler: Literal["random", "sobol"] = "random"
+    """Monte-Carlo from pseudo-random streams, or from scrambled Sobol points, which round `n_paths` up."""
+    drift: Literal["zero", "martingale"] = "zero"
+    """Monte-Carlo moves of zero mean, or such that the expected level is today's; Student-t log moves, which
+    have no such drift, keep zero mean and their note says so."""
+    step: Literal["daily", "horizon"] = "daily"
+    """Monte-Carlo over several days: the sum of daily draws, or one draw with the covariance of all days."""
+    covariance: CovarianceSettings = CovarianceSettings()
+    """The covariance behind Monte-Carlo."""
+    stopping: StoppingSettings = StoppingSettings()
+    """When Monte-Carlo ends early."""
     ageing: Literal["none", "calendar"] = "none"
     """`none`: moves are instantaneous. `calendar`: the book is revalued at the horizon date, so many sessions
     of `bell.exchange` later, with cash flows and expiries in between accounted for."""
@@ -233,6 +278,11 @@ class SimulateSettings(_Model):
     """`exclude` a position that cannot be priced (PARTIAL), or `stop` the night (exit code 3)."""
     credit: CreditSettings = CreditSettings()
     """Settings of the loan book."""
+
+    @property
+    def move_kinds(self) -> dict[str, MoveKind]:
+        """Kinds of factor that are told how to move, for `Market.with_moves`."""
+        return {kind: MoveKind[name.upper()] for kind, name in self.moves.items()}
 
 
 class ScoreSettings(_Model):

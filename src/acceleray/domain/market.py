@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from acceleray.domain.alignment import as_of_align
+from acceleray.domain.moves import MoveKind
 from acceleray.errors import InputDataError, MissingDataError, SchemaError
 
 __all__ = ["Curve", "Factor", "FactorKind", "Market"]
@@ -32,9 +34,14 @@ class FactorKind(StrEnum):
     DIVIDEND_YIELD = "dividend_yield"
 
     @property
-    def moves_in_logs(self) -> bool:
-        """Spots, exchange rates and vols move by log changes; rates, spreads and yields by differences."""
+    def is_positive(self) -> bool:
+        """Whether every level is above zero: spots, exchange rates and vols, but no rate, spread or yield."""
         return self in (FactorKind.SPOT, FactorKind.FX, FactorKind.IMPLIED_VOL)
+
+    @property
+    def default_move(self) -> MoveKind:
+        """Positive levels move by log changes, the others by differences."""
+        return MoveKind.LOG if self.is_positive else MoveKind.ABSOLUTE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +115,8 @@ class Market:
         Stamp of the level in use at `as_of`; NaT where there is none.
     age_days : ndarray of int64, shape (n_factors,)
         Calendar days from that stamp to `as_of`; -1 where there is none.
+    move_kinds : ndarray of int8, shape (n_factors,)
+        `MoveKind` of every factor: how its history is turned into moves, and how a move is applied.
     """
 
     as_of: dt.date
@@ -116,14 +125,16 @@ class Market:
     levels: FloatArray
     observed_on: DateArray
     age_days: npt.NDArray[np.int64]
+    move_kinds: npt.NDArray[np.int8]
 
     def __post_init__(self) -> None:
         shape = (self.dates.size, len(self.factors))
         if self.levels.shape != shape:
             raise ValueError(f"levels must have shape {shape}, was {self.levels.shape}")
-        if self.observed_on.shape != shape[1:] or self.age_days.shape != shape[1:]:
-            raise ValueError("observed_on and age_days must have one entry per factor")
-        for name in ("dates", "levels", "observed_on", "age_days"):
+        for name in ("observed_on", "age_days", "move_kinds"):
+            if getattr(self, name).shape != shape[1:]:
+                raise ValueError(f"{name} must have one entry per factor")
+        for name in ("dates", "levels", "observed_on", "age_days", "move_kinds"):
             # A view, so that the caller's own array stays writable.
             view = getattr(self, name).view()
             view.setflags(write=False)
@@ -222,8 +233,8 @@ class Market:
         levels: FloatArray,
         observed_on: DateArray,
     ) -> Market:
-        logs = np.array([factor.kind.moves_in_logs for factor in factors], dtype=bool)
-        bad = np.argwhere((levels <= 0) & logs)
+        positive = np.array([factor.kind.is_positive for factor in factors], dtype=bool)
+        bad = np.argwhere((levels <= 0) & positive)
         if bad.size:
             row, column = bad[0]
             raise InputDataError(
@@ -234,8 +245,40 @@ class Market:
         known = ~np.isnat(observed_on)
         age[known] = (np.datetime64(as_of, "D") - observed_on[known]).astype(np.int64)
         return cls(
-            as_of=as_of, factors=factors, dates=dates, levels=levels, observed_on=observed_on, age_days=age
+            as_of=as_of,
+            factors=factors,
+            dates=dates,
+            levels=levels,
+            observed_on=observed_on,
+            age_days=age,
+            move_kinds=np.array([factor.kind.default_move for factor in factors], dtype=np.int8),
         )
+
+    def with_moves(self, kinds: Mapping[str, MoveKind]) -> Market:
+        """Return the same market with another kind of move for some kinds of factor.
+
+        Parameters
+        ----------
+        kinds : mapping of str to MoveKind
+            By `FactorKind`; those left out keep theirs.
+
+        Raises
+        ------
+        InputDataError
+            If a factor would move by log changes or returns that was not always positive.
+        """
+        chosen = np.array(self.move_kinds)
+        for column, factor in enumerate(self.factors):
+            chosen[column] = kinds.get(factor.kind, chosen[column])
+        bad = np.argwhere((self.levels <= 0) & (chosen != MoveKind.ABSOLUTE))
+        if bad.size:
+            row, column = bad[0]
+            raise InputDataError(
+                f"moves: factor {self.factors[column].factor_id!r} was {self.levels[row, column]} on "
+                f"{self.dates[row]} and cannot move by {MoveKind(chosen[column]).name.lower()} changes",
+                hint=f"Let {self.factors[column].kind} move by absolute changes.",
+            )
+        return replace(self, move_kinds=chosen)
 
     @property
     def factor_ids(self) -> tuple[str, ...]:
@@ -247,11 +290,6 @@ class Market:
         """Levels at `as_of`, shape (n_factors,)."""
         row: FloatArray = self.levels[-1]
         return row
-
-    @property
-    def log_moves(self) -> npt.NDArray[np.bool_]:
-        """Which factors move by log changes, shape (n_factors,)."""
-        return np.array([factor.kind.moves_in_logs for factor in self.factors], dtype=bool)
 
     @property
     def fixed(self) -> npt.NDArray[np.bool_]:

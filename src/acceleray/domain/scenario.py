@@ -91,8 +91,24 @@ class FilteredHistorical:
 class MonteCarlo:
     """Normal factor moves, or Student-t ones when `dof` is given.
 
-    Over several days the moves are the sum of daily draws. With ``scale="covariance"`` a t draw has the
-    stated covariance; with ``"dispersion"`` that is taken as the dispersion matrix, so the draw is wider.
+    Parameters
+    ----------
+    n_paths : int
+        Paths; a Sobol set rounds them up so that all its replicates are of one length.
+    horizon_days, seed : int
+        Business days of each move; seed of the streams.
+    dof : float, optional
+        Degrees of freedom of Student-t moves.
+    scale : {"covariance", "dispersion"}
+        A t draw has the stated covariance; or that is taken as the dispersion matrix, so the draw is wider.
+    sampler : {"random", "sobol"}
+        Pseudo-random streams, or scrambled Sobol points, whose error bars come from independent scrambles.
+    drift : {"zero", "martingale"}
+        Moves of zero mean; or shifted so that the expected level is today's, which for Student-t log moves
+        cannot be done.
+    step : {"daily", "horizon"}
+        Over several days, the sum of independent daily draws; or one draw with the covariance of all days.
+        The same law for normal moves; one t draw has the fatter tail.
     """
 
     n_paths: int
@@ -100,6 +116,9 @@ class MonteCarlo:
     seed: int = 0
     dof: float | None = None
     scale: Literal["covariance", "dispersion"] = "covariance"
+    sampler: Literal["random", "sobol"] = "random"
+    drift: Literal["zero", "martingale"] = "zero"
+    step: Literal["daily", "horizon"] = "daily"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

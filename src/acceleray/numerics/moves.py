@@ -5,23 +5,34 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from acceleray.domain.moves import MoveKind
 from acceleray.errors import NumericalError
 
-__all__ = ["apply_moves", "draw_t_mixing", "gaussian_moves", "historical_moves", "horizon_moves"]
+__all__ = [
+    "MoveKinds",
+    "apply_moves",
+    "correlated",
+    "draw_t_mixing",
+    "gaussian_moves",
+    "historical_moves",
+    "horizon_moves",
+    "t_mixing",
+]
 
 FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
+# Codes of `MoveKind`. An array of bool that says where moves are logs is the same to the kernels.
+MoveKinds = npt.NDArray[np.int8] | npt.NDArray[np.bool_]
 
 
-def horizon_moves(levels: FloatArray, log_moves: BoolArray, horizon_days: int = 1) -> FloatArray:
+def horizon_moves(levels: FloatArray, kinds: MoveKinds, horizon_days: int = 1) -> FloatArray:
     """Move of every factor over each overlapping window of `horizon_days`.
 
     Parameters
     ----------
     levels : ndarray of shape (n_dates, n_factors)
         NaN where a factor has no value yet.
-    log_moves : ndarray of bool, shape (n_factors,)
-        True for log moves, False for differences.
+    kinds : ndarray of int8, shape (n_factors,)
+        `MoveKind` of every factor.
     horizon_days : int
         Sessions from first to last close.
 
@@ -33,20 +44,22 @@ def horizon_moves(levels: FloatArray, log_moves: BoolArray, horizon_days: int = 
     Raises
     ------
     NumericalError
-        If a level that moves in logs is not positive.
+        If a level that moves by logs or returns is not positive.
     """
     if horizon_days < 1:
         raise ValueError(f"horizon_days must be at least 1, was {horizon_days}")
     later, earlier = levels[horizon_days:], levels[:-horizon_days]
-    _refuse_not_positive(levels, log_moves)
+    _refuse_not_positive(levels, kinds)
     moves = later - earlier
-    moves[:, log_moves] = np.log(later[:, log_moves] / earlier[:, log_moves])
+    logs, returns = kinds == MoveKind.LOG, kinds == MoveKind.RELATIVE
+    moves[:, logs] = np.log(later[:, logs] / earlier[:, logs])
+    moves[:, returns] /= earlier[:, returns]
     return moves
 
 
 def historical_moves(
     levels: FloatArray,
-    log_moves: BoolArray,
+    kinds: MoveKinds,
     *,
     window_days: int,
     horizon_days: int = 1,
@@ -77,11 +90,11 @@ def historical_moves(
             f"there were {len(levels)}"
         )
     ends = np.arange(first_end, len(levels), step, dtype=np.int64)
-    moves = horizon_moves(levels[first_end - horizon_days :], log_moves, horizon_days)[::step]
+    moves = horizon_moves(levels[first_end - horizon_days :], kinds, horizon_days)[::step]
     return moves, ends
 
 
-def apply_moves(base: FloatArray, moves: FloatArray, log_moves: BoolArray) -> FloatArray:
+def apply_moves(base: FloatArray, moves: FloatArray, kinds: MoveKinds) -> FloatArray:
     """Shock `base` by `moves`; a factor whose move is NaN comes out as NaN.
 
     Parameters
@@ -89,9 +102,9 @@ def apply_moves(base: FloatArray, moves: FloatArray, log_moves: BoolArray) -> Fl
     base : ndarray of shape (n_factors,) or (n_scenarios, n_factors)
         Levels before the move.
     moves : ndarray of shape (n_scenarios, n_factors)
-        Log changes or differences.
-    log_moves : ndarray of bool, shape (n_factors,)
-        Which is which.
+        Differences, log changes or returns.
+    kinds : ndarray of int8, shape (n_factors,)
+        `MoveKind` of every factor.
 
     Returns
     -------
@@ -99,8 +112,10 @@ def apply_moves(base: FloatArray, moves: FloatArray, log_moves: BoolArray) -> Fl
         Shocked levels.
     """
     shocked = base + moves
-    logs = np.broadcast_to(base, shocked.shape)[:, log_moves]
-    shocked[:, log_moves] = logs * np.exp(moves[:, log_moves])
+    before = np.broadcast_to(base, shocked.shape)
+    logs, returns = kinds == MoveKind.LOG, kinds == MoveKind.RELATIVE
+    shocked[:, logs] = before[:, logs] * np.exp(moves[:, logs])
+    shocked[:, returns] = before[:, returns] * (1.0 + moves[:, returns])
     return shocked
 
 
@@ -120,18 +135,36 @@ def gaussian_moves(generator: np.random.Generator, root: FloatArray, n_paths: in
     -------
     ndarray of shape (n_paths, n_factors)
 
+    """
+    return correlated(generator.standard_normal((n_paths, root.shape[1])), root)
+
+
+def correlated(normals: FloatArray, root: FloatArray) -> FloatArray:
+    """Turn independent normals into moves with covariance ``root @ root.T``.
+
+    Parameters
+    ----------
+    normals : ndarray of shape (n_paths, n_normals)
+        Independent, of unit variance.
+    root : ndarray of shape (n_factors, n_normals)
+        Any square root of the covariance.
+
+    Returns
+    -------
+    ndarray of shape (n_paths, n_factors)
+
     Notes
     -----
     The product is summed over the normals in their order, element by element: a BLAS product may split its
     sums by the number of threads or rows, and then the bits would depend on the machine.
     """
-    normals = np.ascontiguousarray(generator.standard_normal((n_paths, root.shape[1])).T)
-    moves = np.zeros((root.shape[0], n_paths))
+    columns = np.ascontiguousarray(normals.T)
+    moves = np.zeros((root.shape[0], columns.shape[1]))
     for k in range(root.shape[1]):
         used = np.nonzero(root[:, k])[0]
         if used.size:
             # A Cholesky root is zero above its diagonal, and in the whole column of a fixed factor.
-            moves[used[0] :] += root[used[0] :, k, None] * normals[k]
+            moves[used[0] :] += root[used[0] :, k, None] * columns[k]
     return np.ascontiguousarray(moves.T)
 
 
@@ -147,16 +180,29 @@ def draw_t_mixing(
     unit_variance : bool
         Keep the covariance of the normals; otherwise it becomes the dispersion matrix.
     """
-    if dof <= (2.0 if unit_variance else 0.0):
-        raise ValueError(f"dof must exceed {2 if unit_variance else 0}, was {dof}")
-    chi_square = generator.chisquare(dof, size=(n_paths, 1))
+    _check_dof(dof, unit_variance)
+    return t_mixing(generator.chisquare(dof, size=(n_paths, 1)), dof, unit_variance=unit_variance)
+
+
+def t_mixing(chi_square: FloatArray, dof: float, *, unit_variance: bool) -> FloatArray:
+    """Turn chi-squares into factors that make normals Student-t; parameters are those of `draw_t_mixing`."""
+    _check_dof(dof, unit_variance)
     numerator = dof - 2.0 if unit_variance else dof
     mixing: FloatArray = np.sqrt(numerator / chi_square)
     return mixing
 
 
-def _refuse_not_positive(levels: FloatArray, log_moves: BoolArray) -> None:
-    bad = np.nonzero((levels[:, log_moves] <= 0).any(axis=0))[0]
+def _check_dof(dof: float, unit_variance: bool) -> None:
+    if dof <= (2.0 if unit_variance else 0.0):
+        raise ValueError(f"dof must exceed {2 if unit_variance else 0}, was {dof}")
+
+
+def _refuse_not_positive(levels: FloatArray, kinds: MoveKinds) -> None:
+    ratios = kinds != MoveKind.ABSOLUTE
+    bad = np.nonzero((levels[:, ratios] <= 0).any(axis=0))[0]
     if bad.size:
-        column = np.nonzero(log_moves)[0][bad[0]]
-        raise NumericalError(f"log moves: a level of factor column {column} was not positive")
+        column = np.nonzero(ratios)[0][bad[0]]
+        raise NumericalError(
+            f"log or relative moves: a level of factor column {column} was not positive",
+            hint="A factor that can fall to zero moves by differences.",
+        )

@@ -18,6 +18,7 @@ class Purpose(IntEnum):
     BOOTSTRAP = 4
     CREDIT_FACTOR = 5
     CREDIT_DEFAULTS = 6
+    SOBOL_SCRAMBLE = 9
 
 
 def stream(seed: int, purpose: Purpose, *address: int) -> np.random.Generator:

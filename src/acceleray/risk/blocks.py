@@ -1,18 +1,22 @@
 """Prepared scenario sets, cut into blocks that any worker can compute alone.
 
-Workers import this module, so it needs nothing but NumPy, SciPy and our own kernels.
+Workers import this module, so it needs nothing but NumPy, SciPy, Arrow and our own kernels.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from acceleray.numerics.moves import apply_moves, draw_t_mixing, gaussian_moves
+from acceleray.numerics.draws import Step, quasi_dimensions, quasi_moves, random_moves
+from acceleray.numerics.moves import apply_moves
+from acceleray.numerics.sobol import sobol_uniforms
 from acceleray.numerics.streams import Purpose, stream
 from acceleray.numerics.volatility import simulate_paths
+from acceleray.risk.position_files import PositionFiles
 from acceleray.risk.valuation import ResolvedBook, portfolio_gains, position_pnl, positions_of
 
 __all__ = [
@@ -54,6 +58,7 @@ class Table:
 
     blocks: Blocks
     shocked: FloatArray
+    replicates: ClassVar[None] = None
 
     def levels(self, block: int) -> FloatArray:
         """Shocked levels of a block, shape (n_in_block, n_factors)."""
@@ -63,32 +68,57 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Drawn:
-    """Sums of daily normal or Student-t moves.
+    """Normal or Student-t moves from pseudo-random streams or Sobol points; see `numerics.draws`.
 
-    Each block draws day by day: its normals first, then the chi-squares, so Gaussian and t sets of the same
-    seed and one day share their normals on purpose and their difference is not sampling noise.
+    Gaussian and t sets of one seed share their normals over one day, on purpose: their difference is then
+    not sampling noise. `replicates` counts the scrambles of a Sobol set and is None for a random one.
     """
 
     blocks: Blocks
     base: FloatArray
-    log_moves: npt.NDArray[np.bool_]
+    move_kinds: npt.NDArray[np.int8]
     root: FloatArray
+    drift: FloatArray
     horizon_days: int
+    step: Step
     seed: int
     dof: float | None
     unit_variance: bool
+    replicates: int | None
 
     def levels(self, block: int) -> FloatArray:
         """Shocked levels of a block, shape (n_in_block, n_factors)."""
         first, stop = self.blocks.bounds(block)
-        generator = stream(self.seed, Purpose.MONTE_CARLO, self.horizon_days, block)
-        total = np.zeros((stop - first, self.base.size))
-        for _ in range(self.horizon_days):
-            moves = gaussian_moves(generator, self.root, stop - first)
-            if self.dof is not None:
-                moves *= draw_t_mixing(generator, self.dof, stop - first, unit_variance=self.unit_variance)
-            total += moves
-        return apply_moves(self.base, total, self.log_moves)
+        days, step = self.horizon_days, self.step
+        if self.replicates is not None:
+            uniforms = sobol_uniforms(
+                self.seed,
+                days,
+                block=block,
+                block_size=self.blocks.size,
+                n_paths=stop - first,
+                n_dims=quasi_dimensions(self.root.shape[1], horizon_days=days, step=step),
+                replicates=self.replicates,
+            )
+            moves = quasi_moves(
+                uniforms,
+                self.root,
+                horizon_days=days,
+                step=step,
+                dof=self.dof,
+                unit_variance=self.unit_variance,
+            )
+        else:
+            moves = random_moves(
+                stream(self.seed, Purpose.MONTE_CARLO, days, block),
+                self.root,
+                stop - first,
+                horizon_days=days,
+                step=step,
+                dof=self.dof,
+                unit_variance=self.unit_variance,
+            )
+        return apply_moves(self.base, moves + self.drift, self.move_kinds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -97,7 +127,7 @@ class Filtered:
 
     blocks: Blocks
     base: FloatArray
-    log_moves: npt.NDArray[np.bool_]
+    move_kinds: npt.NDArray[np.int8]
     residuals: FloatArray
     omega: FloatArray
     alpha: FloatArray
@@ -105,6 +135,7 @@ class Filtered:
     variance: FloatArray
     horizon_days: int
     seed: int
+    replicates: ClassVar[None] = None
 
     def levels(self, block: int) -> FloatArray:
         """Shocked levels of a block, shape (n_in_block, n_factors)."""
@@ -119,7 +150,7 @@ class Filtered:
             horizon_days=self.horizon_days,
             n_paths=stop - first,
         )
-        return apply_moves(self.base, moves, self.log_moves)
+        return apply_moves(self.base, moves, self.move_kinds)
 
 
 Plan = Table | Drawn | Filtered
@@ -135,10 +166,13 @@ class Job:
         Aged to the set's horizon where the settings ask for it.
     plan : Plan
         The scenarios.
+    files : PositionFiles, optional
+        Where each task writes its slice of the cube of gains.
     """
 
     book: ResolvedBook
     plan: Plan
+    files: PositionFiles | None = None
 
 
 def block_gains(
@@ -171,9 +205,17 @@ def block_gains(
     by_position : ndarray of shape (n_positions_in_sections, n_in_block) or None
         In the order of `valuation.positions_of`, if asked for.
     """
-    book, shocked = jobs[job].book, jobs[job].plan.levels(block)
-    into = np.empty((positions_of(book, sections).size, len(shocked))) if keep_positions else None
-    return portfolio_gains(book, shocked, base[None, :], sections, into=into), into
+    book, plan, files = jobs[job].book, jobs[job].plan, jobs[job].files
+    shocked = plan.levels(block)
+    if files is None and not keep_positions:
+        return portfolio_gains(book, shocked, base[None, :], sections), None
+    positions = positions_of(book, sections)
+    into = np.empty((positions.size, len(shocked)))
+    by_portfolio = portfolio_gains(book, shocked, base[None, :], sections, into=into)
+    if files is not None:
+        first = plan.blocks.bounds(block)[0]
+        files.write(block, sections, positions=positions, first_scenario=first, gains=into)
+    return by_portfolio, into if keep_positions else None
 
 
 def block_positions(

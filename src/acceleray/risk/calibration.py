@@ -12,7 +12,8 @@ from acceleray.config.models import Settings
 from acceleray.domain.market import Market
 from acceleray.domain.tables import contract
 from acceleray.errors import MissingDataError
-from acceleray.numerics.covariance import clip_eigenvalues, ewma_covariance
+from acceleray.numerics.covariance import estimate_covariance
+from acceleray.numerics.repair import repair_covariance
 from acceleray.risk.fan_out import fan_out
 from acceleray.risk.parameters import RiskParameters, daily_moves
 from acceleray.risk.volatility_fits import Fit, fit_batch
@@ -106,13 +107,22 @@ def calibrate_risk(
     whole = np.nonzero(np.isfinite(recent).all(axis=0) & ~market.fixed)[0]
     if whole.size == 0 or recent.shape[0] < days:
         raise MissingDataError(f"calibrate: no factor has the {days} daily moves that the covariance needs")
-    covariance = ewma_covariance(recent[:, whole], decay=settings.calibrate.covariance_decay)
-    repaired, _ = clip_eigenvalues(covariance)
+    how = settings.simulate.covariance
+    covariance, intensity = estimate_covariance(
+        recent[:, whole], method=how.method, decay=settings.calibrate.covariance_decay
+    )
+    repaired, repair = repair_covariance(covariance, method=how.repair)
     tables = {
         "params.volatility": volatility,
         "params.covariance": _covariance_table(market, whole, repaired),
     }
-    risk = {"covariance_repaired": float(repaired is not covariance), "covariance_days": float(days)}
+    risk = {
+        "covariance_days": float(days),
+        "covariance_shrinkage": intensity,
+        "covariance_lowest_eigenvalue": repair.lowest_eigenvalue,
+        "covariance_repaired": float(repair.method != "none"),
+        "covariance_largest_change": repair.largest_change,
+    }
     tables["params.risk"] = _risk_table(risk)
     parameters = RiskParameters.from_tables(
         market, *tables.values(), volatility_days=window, covariance_days=days

@@ -9,6 +9,7 @@ Workers import this module, so it needs nothing but NumPy, SciPy, Arrow and our 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ import pyarrow as pa
 from acceleray.domain.market import Market
 from acceleray.domain.tables import contract
 from acceleray.numerics.aggregation import tree_sum
-from acceleray.numerics.covariance import cholesky_root, ewma_covariance
+from acceleray.numerics.covariance import cholesky_root, estimate_covariance
 from acceleray.numerics.moves import apply_moves, draw_t_mixing, gaussian_moves
 from acceleray.numerics.streams import Purpose, stream
 from acceleray.numerics.tail import value_at_risk
@@ -60,13 +61,14 @@ class Inputs:
     """
 
     levels: FloatArray
-    log_moves: npt.NDArray[np.bool_]
+    move_kinds: npt.NDArray[np.int8]
     columns: IntArray
     moves: FloatArray
     days: IntArray
     fits: VolatilityFits
     tail_indices: FloatArray
     window_days: int
+    covariance_method: Literal["ewma", "shrinkage"]
     covariance_decay: float
     seed: int
     nodes: tuple[IntArray, ...]
@@ -80,6 +82,7 @@ def forecast_table(
     window_days: int,
     backtest_days: int,
     covariance_decay: float,
+    covariance_method: Literal["ewma", "shrinkage"] = "ewma",
     seed: int,
     nodes: tuple[str, ...],
     distributed: bool,
@@ -94,6 +97,8 @@ def forecast_table(
         With a volatility fit at or before the first day's eve.
     window_days : int
         Past moves behind each historical forecast and each covariance.
+    covariance_method : {"ewma", "shrinkage"}
+        How each day's covariance is estimated; `covariance_decay` is of the first only.
     nodes : tuple of str
         Portfolio nodes to report, all of whose positions are in the resolution.
     distributed : bool
@@ -110,13 +115,14 @@ def forecast_table(
     members = [np.isin(resolution.priced.positions, resolution.book.members(node)) for node in nodes]
     inputs = Inputs(
         levels=market.levels,
-        log_moves=market.log_moves,
+        move_kinds=market.move_kinds,
         columns=used[~market.fixed[used]],
         moves=moves,
         days=market.dates.astype(np.int64),
         fits=fits,
         tail_indices=np.array([fits.tail_index(fit, moves) for fit in range(fits.fitted_rows.size)]),
         window_days=window_days,
+        covariance_method=covariance_method,
         covariance_decay=covariance_decay,
         seed=seed,
         nodes=tuple(np.nonzero(inside)[0] for inside in members),
@@ -173,7 +179,7 @@ def forecast_block(
         ]
         shocked = np.tile(base, (sum(map(len, scenarios)) + 1, 1))
         shocked[:-1, inputs.columns] = apply_moves(
-            base[inputs.columns], np.concatenate(scenarios), inputs.log_moves[inputs.columns]
+            base[inputs.columns], np.concatenate(scenarios), inputs.move_kinds[inputs.columns]
         )
         # The day itself is one more scenario, which no forecast looks at.
         shocked[-1] = inputs.levels[row]
@@ -191,7 +197,10 @@ def forecast_block(
 
 def _draws(inputs: Inputs, window: FloatArray, row: int, dof: float) -> tuple[FloatArray, FloatArray]:
     """Draw normal and Student-t moves for the day of `row` with the covariance of the moves before it."""
-    root = cholesky_root(ewma_covariance(window, decay=inputs.covariance_decay))
+    covariance, _ = estimate_covariance(
+        window, method=inputs.covariance_method, decay=inputs.covariance_decay
+    )
+    root = cholesky_root(covariance)
     generator = stream(inputs.seed, Purpose.BACKTEST_MONTE_CARLO, int(inputs.days[row]))
     gaussian = gaussian_moves(generator, root, _N_PATHS)
     return gaussian, gaussian * draw_t_mixing(generator, dof, _N_PATHS, unit_variance=True)

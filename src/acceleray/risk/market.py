@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,15 +17,16 @@ from acceleray.domain.calendar import business_day_after
 from acceleray.domain.market import Market
 from acceleray.domain.scenario import MonteCarlo, ScenarioSet
 from acceleray.numerics.aggregation import tree_sum
+from acceleray.numerics.stopping import Decision, StoppingRule, decide
 from acceleray.risk.blocks import Job, block_gains
-from acceleray.risk.fan_out import fan_out
+from acceleray.risk.fan_out import as_they_finish
 from acceleray.risk.parameters import RiskParameters
-from acceleray.risk.plans import history_days, prepare
+from acceleray.risk.plans import Labels, history_days, prepare
 from acceleray.risk.resolve import Resolution, aged, resolve
 from acceleray.risk.results import Pnl
 from acceleray.risk.valuation import ResolvedBook, positions_of
 
-__all__ = ["BLOCK_SIZE", "KEEP_BYTES", "Gains", "book_at", "revaluations", "revalue"]
+__all__ = ["BLOCK_SIZE", "KEEP_BYTES", "Gains", "book_at", "measured", "revaluations", "revalue"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -49,6 +52,7 @@ def revalue(
     ageing: Literal["none", "calendar"] = "none",
     calendar: str = "XNYS",
     keep_positions: bool | None = None,
+    stopping: StoppingRule | None = None,
 ) -> Pnl:
     """Revalue a book under a scenario set.
 
@@ -75,6 +79,8 @@ def revalue(
     keep_positions : bool, optional
         Keep the gain of every position in memory; by default if they fit into `KEEP_BYTES`. Otherwise they
         are computed again for the scenarios that a question needs.
+    stopping : StoppingRule, optional
+        Lets a Monte-Carlo set end before its last block.
 
     Returns
     -------
@@ -96,21 +102,34 @@ def revalue(
     )
     horizon = labels.horizon_days if ageing == "calendar" else 0
     job = Job(book=book_at(resolution, market, horizon, calendar), plan=plan)
-    if n_workers == 1:
-        (gains,) = revaluations([job], market.base, keep_positions=keep_positions, distributed=False)
-    else:
-        from acceleray.engines.ray import session
+    rules = {} if stopping is None else {0: stopping}
+    with _session(n_workers) if n_workers > 1 else nullcontext():
+        (gains,) = revaluations(
+            [job], market.base, keep_positions=keep_positions, stopping=rules, distributed=n_workers > 1
+        )
+    return measured(resolution, labels, job, gains, market.base)
 
-        with session(cpus=n_workers):
-            (gains,) = revaluations([job], market.base, keep_positions=keep_positions, distributed=True)
+
+def measured(resolution: Resolution, labels: Labels, job: Job, gains: Gains, base: FloatArray) -> Pnl:
+    """Put gains and what they stand for together; of a job that stopped early, the part that there is."""
+    if gains.stopped is not None:
+        blocks = replace(labels.blocks, n_scenarios=gains.by_portfolio.shape[1])
+        labels = replace(labels, blocks=blocks, note=f"{labels.note}; stopped by {gains.stopped}")
     return Pnl(
         resolution=resolution,
         labels=labels,
         by_portfolio=gains.by_portfolio,
         by_position=gains.by_position,
         job=job,
-        base=market.base,
+        base=base,
     )
+
+
+def _session(n_workers: int) -> AbstractContextManager[None]:
+    """Ray with so many CPUs, or the one that is up."""
+    from acceleray.engines.ray import session as ray_session
+
+    return ray_session(cpus=n_workers)
 
 
 def book_at(resolution: Resolution, market: Market, horizon_days: int, calendar: str) -> ResolvedBook:
@@ -131,10 +150,13 @@ class Gains:
         Gain of the positions that lie directly in each portfolio.
     by_position : ndarray of shape (n_priced, n_scenarios) or None
         In key order; None where it was not kept.
+    stopped : str or None
+        Why there are so many scenarios, where a rule could have ended the job early.
     """
 
     by_portfolio: FloatArray
     by_position: FloatArray | None
+    stopped: str | None = None
 
 
 def revaluations(
@@ -142,6 +164,7 @@ def revaluations(
     base: FloatArray,
     *,
     keep_positions: bool | None = None,
+    stopping: Mapping[int, StoppingRule] | None = None,
     distributed: bool,
 ) -> list[Gains]:
     """Revalue resolved books under their plans, one task per block of scenarios and shard of the book.
@@ -152,46 +175,106 @@ def revaluations(
         Levels before the moves.
     keep_positions : bool, optional
         Return gains per position; by default if those of all jobs together fit into `KEEP_BYTES`.
+    stopping : mapping of int to StoppingRule, optional
+        Rules of jobs that may end before their last block, by number of the job.
     distributed : bool
         As Ray tasks, or in this process.
 
     Returns
     -------
     list of Gains
-        Per job, assembled in block order. Neither workers nor shards change a bit.
+        Per job, assembled in block order. Neither workers nor shards change a bit. A job that stopped early
+        has the scenarios of its first blocks.
     """
     if keep_positions is None:
         size = sum(8 * job.book.positions.size * job.plan.blocks.n_scenarios for job in jobs)
         keep_positions = size <= KEEP_BYTES
+    pending = [_Pending(job, keep_positions, (stopping or {}).get(index)) for index, job in enumerate(jobs)]
     calls = [
         (index, block, shard, keep_positions)
-        for index, job in enumerate(jobs)
-        for block in range(len(job.plan.blocks))
-        for shard in _shards(job, keep_positions)
+        for index, each in enumerate(pending)
+        for block in range(len(each.job.plan.blocks))
+        for shard in each.shards
     ]
-    parts = fan_out(block_gains, (base, tuple(jobs)), calls, what="scenario block", distributed=distributed)
-    results = []
-    for index, job in enumerate(jobs):
-        mine = [(call, part) for call, part in zip(calls, parts, strict=True) if call[0] == index]
-        shape = job.plan.blocks.n_scenarios
-        by_portfolio = np.empty((job.book.n_portfolios, shape))
-        by_position = np.empty((job.book.positions.size, shape)) if keep_positions else None
-        for block in range(len(job.plan.blocks)):
-            columns = slice(*job.plan.blocks.bounds(block))
-            found = [(call[2], part) for call, part in mine if call[1] == block]
-            by_portfolio[:, columns] = tree_sum(np.array([part[0] for _, part in found]), axis=0)
-            for shard, (_, kept) in found:
-                if by_position is not None and kept is not None:
-                    by_position[positions_of(job.book, shard), columns] = kept
-        results.append(Gains(by_portfolio=by_portfolio, by_position=by_position))
-    return results
+    finished = as_they_finish(
+        block_gains,
+        (base, tuple(jobs)),
+        calls,
+        what="scenario block",
+        distributed=distributed,
+        wanted=lambda number: not pending[calls[number][0]].is_done,
+    )
+    for number, (by_portfolio, by_position) in finished:
+        index, block, shard, _ = calls[number]
+        pending[index].take(block, shard, by_portfolio, by_position)
+    return [each.gains() for each in pending]
+
+
+class _Pending:
+    """The gains of one job as its blocks come in."""
+
+    def __init__(self, job: Job, keep_positions: bool, rule: StoppingRule | None) -> None:
+        n_scenarios = job.plan.blocks.n_scenarios
+        self.job = job
+        self.shards = _shards(job, keep_positions)
+        self.is_done = False
+        self._by_portfolio = np.empty((job.book.n_portfolios, n_scenarios))
+        self._by_position = np.empty((job.book.positions.size, n_scenarios)) if keep_positions else None
+        self._parts: dict[int, dict[tuple[int, int], FloatArray]] = {}
+        self._rule = rule
+        self._started = time.monotonic()
+        self._waiting: dict[int, FloatArray] = {}
+        self._losses: list[FloatArray] = []
+        self._decision: Decision | None = None
+
+    def take(
+        self, block: int, shard: tuple[int, int], by_portfolio: FloatArray, by_position: FloatArray | None
+    ) -> None:
+        """Put the result of one task in its place."""
+        columns = slice(*self.job.plan.blocks.bounds(block))
+        if self._by_position is not None and by_position is not None:
+            self._by_position[positions_of(self.job.book, shard), columns] = by_position
+        parts = self._parts.setdefault(block, {})
+        parts[shard] = by_portfolio
+        if len(parts) == len(self.shards):
+            del self._parts[block]
+            total = tree_sum(np.array([parts[each] for each in self.shards]), axis=0)
+            self._by_portfolio[:, columns] = total
+            if self._rule is not None and not self.is_done:
+                self._waiting[block] = -tree_sum(total, axis=0)
+                self._judge(self._rule)
+
+    def gains(self) -> Gains:
+        """Return everything, or the prefix that the rule found enough."""
+        count = self.job.plan.blocks.n_scenarios if self._decision is None else self._decision.n_paths
+        positions = self._by_position
+        return Gains(
+            by_portfolio=self._by_portfolio[:, :count],
+            by_position=None if positions is None else positions[:, :count],
+            stopped=None if self._decision is None else self._decision.reason,
+        )
+
+    def _judge(self, rule: StoppingRule) -> None:
+        checked = len(self._losses)
+        while (block := len(self._losses)) in self._waiting:
+            self._losses.append(self._waiting.pop(block))
+        if len(self._losses) > checked:
+            decision = decide(
+                rule,
+                self._losses,
+                checked=checked,
+                elapsed_s=time.monotonic() - self._started,
+                replicates=self.job.plan.replicates,
+            )
+            if decision.stop:
+                self._decision, self.is_done = decision, True
 
 
 def _shards(job: Job, keep_positions: bool) -> list[tuple[int, int]]:
     """Cut the sections of a book into runs of a power of two, so that the tree of sums stays the same."""
     sections = job.book.n_sections
     length = max(sections, 1)
-    if keep_positions:
+    if keep_positions or job.files is not None:
         in_block = min(job.plan.blocks.size, job.plan.blocks.n_scenarios)
         per_section = 8 * in_block * -(-job.book.positions.size // length)
         length = max(_SHARD_BYTES // max(per_section, 1), 1)

@@ -231,7 +231,7 @@ class RiskParameters:
 
 def daily_moves(market: Market) -> FloatArray:
     """Daily move of every factor, shape (n_dates - 1, n_factors); row i ends at ``dates[i + 1]``."""
-    return horizon_moves(market.levels, market.log_moves, 1)
+    return horizon_moves(market.levels, market.move_kinds, 1)
 
 
 def first_moves(market: Market) -> IntArray:

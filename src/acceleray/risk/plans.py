@@ -18,7 +18,10 @@ from acceleray.domain.scenario import (
 )
 from acceleray.errors import InputDataError, SchemaError
 from acceleray.numerics.covariance import cholesky_root
+from acceleray.numerics.draws import martingale_drift
 from acceleray.numerics.moves import apply_moves, historical_moves
+from acceleray.numerics.principal import principal_root
+from acceleray.numerics.sobol import REPLICATES, sobol_layout
 from acceleray.risk.blocks import Blocks, Drawn, Filtered, Plan, Table
 from acceleray.risk.parameters import RiskParameters, daily_moves
 from acceleray.risk.stress import stress_levels
@@ -48,6 +51,8 @@ class Labels:
         Their names.
     seed : int
         Of the set, and of anything resampled from it later.
+    replicates : int, optional
+        Independent randomisations of a Sobol set, over which its blocks go round.
     """
 
     method: str
@@ -58,6 +63,7 @@ class Labels:
     dates: npt.NDArray[np.datetime64] | None = None
     names: tuple[str, ...] | None = None
     seed: int = 0
+    replicates: int | None = None
 
 
 def history_days(scenarios: ScenarioSet, parameters: RiskParameters | None) -> int:
@@ -120,7 +126,7 @@ def prepare(
 def _historical(scenarios: Historical, market: Market, block_size: int) -> tuple[Plan, Labels]:
     moves, ends = historical_moves(
         market.levels,
-        market.log_moves,
+        market.move_kinds,
         window_days=scenarios.window_days,
         horizon_days=scenarios.horizon_days,
         overlapping=scenarios.overlapping,
@@ -129,7 +135,7 @@ def _historical(scenarios: Historical, market: Market, block_size: int) -> tuple
     blocks = Blocks(n_scenarios=len(ends), size=block_size)
     overlap = scenarios.horizon_days if scenarios.overlapping else 1
     return (
-        Table(blocks=blocks, shocked=apply_moves(market.base, moves, market.log_moves)),
+        Table(blocks=blocks, shocked=apply_moves(market.base, moves, market.move_kinds)),
         Labels(
             method="historical",
             note=f"{len(ends)} {_span(scenarios.horizon_days, overlap)} up to {market.dates[-1]}, "
@@ -163,7 +169,7 @@ def _filtered(
         blocks = Blocks(n_scenarios=scenarios.window_days, size=block_size)
         scaled = residuals * np.sqrt(variance[-1])
         return (
-            Table(blocks=blocks, shocked=apply_moves(market.base, scaled, market.log_moves)),
+            Table(blocks=blocks, shocked=apply_moves(market.base, scaled, market.move_kinds)),
             Labels(
                 method="filtered_historical",
                 horizon_days=1,
@@ -181,7 +187,7 @@ def _filtered(
         Filtered(
             blocks=blocks,
             base=market.base,
-            log_moves=market.log_moves,
+            move_kinds=market.move_kinds,
             residuals=residuals,
             omega=volatility.omega[fit],
             alpha=volatility.alpha[fit],
@@ -217,33 +223,56 @@ def _monte_carlo(
                 f"Monte-Carlo: factor {market.factor_ids[column]!r} has no variance in the parameters",
                 hint="It may have too little history for the covariance window.",
             )
-    blocks = Blocks(n_scenarios=scenarios.n_paths, size=block_size)
-    law = "normal" if scenarios.dof is None else f"Student-t with {scenarios.dof:g} degrees of freedom"
-    how = (
-        "one daily draw"
-        if scenarios.horizon_days == 1
-        else f"the sum of {scenarios.horizon_days} independent daily draws"
-    )
+    used = np.arange(len(market.factors)) if columns is None else columns
+    horizon, dof, kinds = scenarios.horizon_days, scenarios.dof, market.move_kinds
+    covariance = parameters.covariance
+    n_paths, size, replicates = scenarios.n_paths, block_size, None
+    if scenarios.sampler == "sobol":
+        (n_paths, size), replicates = sobol_layout(n_paths, block_size), REPLICATES
+    drift = np.zeros(kinds.size)
+    if scenarios.drift == "martingale":
+        drift[used] = martingale_drift(
+            covariance[np.ix_(used, used)], kinds[used], horizon_days=horizon, dof=dof
+        )
+    blocks = Blocks(n_scenarios=n_paths, size=size)
     return (
         Drawn(
             blocks=blocks,
             base=market.base,
-            log_moves=market.log_moves,
-            root=cholesky_root(parameters.covariance),
-            horizon_days=scenarios.horizon_days,
+            move_kinds=kinds,
+            root=cholesky_root(covariance) if replicates is None else principal_root(covariance),
+            drift=drift,
+            horizon_days=horizon,
+            step=scenarios.step,
             seed=scenarios.seed,
-            dof=scenarios.dof,
+            dof=dof,
             unit_variance=scenarios.scale == "covariance",
+            replicates=replicates,
         ),
         Labels(
-            method="monte_carlo_gaussian" if scenarios.dof is None else "monte_carlo_t",
-            note=f"{law}, zero mean, {how}",
-            horizon_days=scenarios.horizon_days,
+            method="monte_carlo_gaussian" if dof is None else "monte_carlo_t",
+            note=_drawn_note(scenarios),
+            horizon_days=horizon,
             overlap_days=1,
             blocks=blocks,
             seed=scenarios.seed,
+            replicates=replicates,
         ),
     )
+
+
+def _drawn_note(scenarios: MonteCarlo) -> str:
+    dof, days = scenarios.dof, scenarios.horizon_days
+    law = "normal" if dof is None else f"Student-t with {dof:g} degrees of freedom"
+    mean = "zero mean" if scenarios.drift == "zero" else "expected levels are today's"
+    if days == 1:
+        how = "one daily draw"
+    elif scenarios.step == "daily":
+        how = f"the sum of {days} independent daily draws"
+    else:
+        how = f"one draw with the covariance of {days} days"
+    points = f", {REPLICATES} scrambled Sobol sets" if scenarios.sampler == "sobol" else ""
+    return f"{law}, {mean}, {how}{points}"
 
 
 def _named(

@@ -130,7 +130,8 @@ def _shocked(name: str, shock: Shock, market: Market, level: FloatArray) -> Floa
         Move.ADD: level + shock.size,
         Move.SET: np.full_like(level, shock.size),
     }[shock.move]
-    bad = chosen & market.log_moves & ~(moved > 0) & np.isfinite(level)
+    positive = np.array([factor.kind.is_positive for factor in market.factors], dtype=bool)
+    bad = chosen & positive & ~(moved > 0) & np.isfinite(level)
     if bad.any():
         factor_id = market.factor_ids[int(np.argmax(bad))]
         raise InputDataError(f"scenarios: {name!r} takes {factor_id!r} to {moved[bad][0]}, must be positive")
@@ -160,7 +161,7 @@ def _replay(
             f"scenarios: {name!r} replays {first} to {last}, "
             f"the market's data go from {market.dates[0]} to {market.as_of}"
         )
-    own = horizon_moves(market.levels[[begin, end]], market.log_moves)[0]
+    own = horizon_moves(market.levels[[begin, end]], market.move_kinds)[0]
     own[market.fixed] = 0.0
     moves, proxied = np.array(own), np.zeros(own.size, dtype=bool)
     for column in np.nonzero(np.isnan(own))[0]:
@@ -177,7 +178,7 @@ def _replay(
     total = float(absolute.sum())
     share = float(absolute[proxied].sum()) / total if total > 0 else 0.0
     moves = np.where(np.isnan(moves), 0.0, moves)
-    return apply_moves(market.base, moves[None, :], market.log_moves)[0], share
+    return apply_moves(market.base, moves[None, :], market.move_kinds)[0], share
 
 
 def _proxy(market: Market, column: int, own: FloatArray) -> int | None:
@@ -185,7 +186,7 @@ def _proxy(market: Market, column: int, own: FloatArray) -> int | None:
     seen, factor = {column}, market.factors[column]
     while factor.proxy is not None and factor.proxy in market.factor_ids:
         at = market.column(factor.proxy)
-        if at in seen or market.log_moves[at] != market.log_moves[column]:
+        if at in seen or market.move_kinds[at] != market.move_kinds[column]:
             return None
         if np.isfinite(own[at]):
             return at

@@ -22,7 +22,6 @@ __all__ = [
     "contributions_table",
     "measures_table",
     "nodes_with_positions",
-    "pnl_table",
     "scenarios_table",
     "stress_table",
     "values_table",
@@ -70,26 +69,6 @@ def values_table(resolution: Resolution, market: Market) -> pa.Table:
             }
         )
     return pa.Table.from_pylist(rows, schema=contract("result.values").schema)
-
-
-def pnl_table(results: Sequence[Pnl]) -> pa.Table:
-    """Stack the gains of every position, path and set, in key order."""
-    schema = contract("result.pnl").schema
-    parts = []
-    for pnl in sorted(results, key=lambda pnl: (pnl.labels.method, pnl.labels.horizon_days)):
-        rows = pnl.positions()
-        count = rows.num_rows
-        parts.append(
-            pa.table(
-                {
-                    "method": pa.repeat(pnl.labels.method, count),
-                    "horizon_days": pa.repeat(pa.scalar(pnl.labels.horizon_days, pa.int64()), count),
-                    **{name: rows[name] for name in ("portfolio_id", "instrument_id", "scenario", "pnl")},
-                },
-                schema=schema,
-            )
-        )
-    return pa.concat_tables(parts)
 
 
 def scenarios_table(labels: Sequence[Labels]) -> pa.Table:

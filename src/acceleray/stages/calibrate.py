@@ -91,7 +91,7 @@ def _risk(context: StageContext) -> None:
 
     market = Market.from_tables(
         context.tables.read("market.levels"), context.tables.read("raw.factors"), context.as_of
-    )
+    ).with_moves(context.settings.simulate.move_kinds)
     context.progress("fitting volatility, covariance and tail parameters of the risk model")
     started = time.perf_counter()
     for name, table in calibrate_risk(market, context.settings).items():

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
+import pyarrow as pa
 
 from acceleray.config.models import SimulateSettings
 from acceleray.domain.book import Book
@@ -10,12 +14,14 @@ from acceleray.domain.market import Market
 from acceleray.domain.scenario import FilteredHistorical, Historical, MonteCarlo, ScenarioSet
 from acceleray.domain.tables import contract
 from acceleray.errors import CalibrationError, InputDataError
+from acceleray.numerics.stopping import StoppingRule
 from acceleray.risk.blocks import Job
 from acceleray.risk.credit import simulate_credit
 from acceleray.risk.forecasts import forecast_table
-from acceleray.risk.market import book_at, revaluations
+from acceleray.risk.market import book_at, measured, revaluations
 from acceleray.risk.parameters import RiskParameters
 from acceleray.risk.plans import Labels, history_days, prepare
+from acceleray.risk.position_files import PositionFiles
 from acceleray.risk.resolve import Resolution, resolve
 from acceleray.risk.results import Pnl
 from acceleray.risk.stress import stress_from_settings, stress_levels
@@ -23,7 +29,6 @@ from acceleray.risk.tables import (
     contributions_table,
     measures_table,
     nodes_with_positions,
-    pnl_table,
     scenarios_table,
     stress_table,
     values_table,
@@ -63,12 +68,14 @@ def scenario_sets(settings: SimulateSettings, t_dof: float) -> tuple[ScenarioSet
     """List the scenario sets of a night: four methods at every horizon, in the order of their results."""
     sets: list[ScenarioSet] = []
     window, n_paths, seed = settings.window_days, settings.n_paths, settings.seed
+    gaussian = MonteCarlo(n_paths=n_paths, seed=seed, sampler=settings.sampler, step=settings.step)
     for days in settings.horizons_days:
         sets += [
             FilteredHistorical(window_days=window, horizon_days=days, n_paths=n_paths, seed=seed),
             Historical(window_days=window, horizon_days=days),
-            MonteCarlo(n_paths=n_paths, horizon_days=days, seed=seed),
-            MonteCarlo(n_paths=n_paths, horizon_days=days, seed=seed, dof=t_dof),
+            replace(gaussian, horizon_days=days, drift=settings.drift),
+            # The mean of a Student-t log move does not exist, so this set keeps a zero mean.
+            replace(gaussian, horizon_days=days, dof=t_dof),
         ]
     return tuple(sets)
 
@@ -82,7 +89,9 @@ def run(context: StageContext) -> None:
         If no position at all can be priced, a stress cannot be applied, or the loan book cannot be used.
     """
     settings, tables = context.settings, context.tables
-    market = Market.from_tables(tables.read("market.levels"), tables.read("raw.factors"), context.as_of)
+    market = Market.from_tables(
+        tables.read("market.levels"), tables.read("raw.factors"), context.as_of
+    ).with_moves(settings.simulate.move_kinds)
     book = Book.from_tables(tables.read("raw.positions"), tables.read("raw.instruments"))
     parameters = RiskParameters.from_tables(
         market,
@@ -121,17 +130,23 @@ def _simulate_market(context: StageContext, book: Book, market: Market, paramete
     ]
     n_scenarios = sum(labels.blocks.n_scenarios for _, labels in prepared)
     context.progress(f"revaluing {priced.positions.size} positions under {n_scenarios:,} scenarios")
-    jobs = [Job(book=_book_at(context, resolution, market, labels), plan=plan) for plan, labels in prepared]
-    gains = revaluations(jobs, market.base, distributed=True)
-    results = [
-        Pnl(
-            resolution=resolution,
-            labels=labels,
-            by_portfolio=found.by_portfolio,
-            by_position=found.by_position,
-            job=job,
-            base=market.base,
+    staging = None if tables.is_written("result.pnl") else tables.staging("result.pnl")
+    jobs = [
+        Job(
+            book=_book_at(context, resolution, market, labels),
+            plan=plan,
+            files=None if labels.method == "stress" else _files(resolution, labels, staging),
         )
+        for plan, labels in prepared
+    ]
+    rules = {
+        number: _stopping_rule(settings, labels)
+        for number, (_, labels) in enumerate(prepared)
+        if labels.method.startswith("monte_carlo")
+    }
+    gains = revaluations(jobs, market.base, stopping=rules, distributed=True)
+    results = [
+        measured(resolution, labels, job, found, market.base)
         for (_, labels), job, found in zip(prepared, jobs, gains, strict=True)
     ]
     stressed = results.pop()
@@ -144,7 +159,8 @@ def _simulate_market(context: StageContext, book: Book, market: Market, paramete
         and pnl.labels.horizon_days == min(settings.horizons_days)
     )
     tables.write("result.values", values_table(resolution, market))
-    tables.write("result.pnl", pnl_table(results))
+    written = [path for job, pnl in zip(jobs, results, strict=False) for path in _written(job, pnl)]
+    tables.commit("result.pnl", written)
     tables.write("result.scenarios", scenarios_table([pnl.labels for pnl in results]))
     tables.write(
         "result.measures",
@@ -166,6 +182,35 @@ def _simulate_market(context: StageContext, book: Book, market: Market, paramete
         context.record["scenarios"] = {
             f"{pnl.labels.method} {pnl.labels.horizon_days}": pnl.labels.note for pnl in results
         }
+
+
+def _written(job: Job, pnl: Pnl) -> list[Path]:
+    """Files with the scenarios that a result has; tasks beyond them may have begun before the job stopped."""
+    return [] if job.files is None else job.files.paths(len(pnl.labels.blocks))
+
+
+def _stopping_rule(settings: SimulateSettings, labels: Labels) -> StoppingRule:
+    stopping = settings.stopping
+    return StoppingRule(
+        max_paths=labels.blocks.n_scenarios,
+        relative_error=stopping.relative_error,
+        measure=stopping.measure,
+        level=stopping.level,
+        seconds=stopping.seconds,
+    )
+
+
+def _files(resolution: Resolution, labels: Labels, staging: Path | None) -> PositionFiles | None:
+    if staging is None:
+        return None
+    book, priced = resolution.book, resolution.priced.positions
+    return PositionFiles(
+        folder=str(staging),
+        method=labels.method,
+        horizon_days=labels.horizon_days,
+        portfolio_ids=book.positions["portfolio_id"].combine_chunks().take(pa.array(priced)),
+        instrument_ids=book.positions["instrument_id"].combine_chunks().take(pa.array(priced)),
+    )
 
 
 def _book_at(context: StageContext, resolution: Resolution, market: Market, labels: Labels) -> ResolvedBook:
@@ -196,6 +241,7 @@ def _forecast(context: StageContext, book: Book, market: Market, parameters: Ris
         window_days=settings.window_days,
         backtest_days=settings.backtest_days,
         covariance_decay=context.settings.calibrate.covariance_decay,
+        covariance_method=settings.covariance.method,
         seed=settings.seed,
         nodes=nodes,
         distributed=True,

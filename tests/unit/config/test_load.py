@@ -1,8 +1,11 @@
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from acceleray.config.load import load_limits, load_scenarios, load_settings, settings_id
+from acceleray.domain.market import FactorKind
+from acceleray.domain.moves import MoveKind
 from acceleray.errors import InputDataError, UsageError
 
 MINIMAL = "name: Test\nas_of: 2018-12-28\nbase_currency: USD\nscenarios: null\nlimits: null\n"
@@ -17,6 +20,14 @@ def test_defaults_resolve_once(tmp_path):
     settings = load_settings(project(tmp_path), environment={})
     assert settings.simulate.var_level == 0.99
     assert settings.targets["laptop"].spark_master == "local[2]"
+
+
+def test_kinds_of_move_are_read_by_kind_of_factor(tmp_path):
+    text = MINIMAL + "simulate: {moves: {spot: relative, zero_rate: log}}\n"
+    simulate = load_settings(project(tmp_path, text), environment={}).simulate
+    assert simulate.move_kinds == {FactorKind.SPOT: MoveKind.RELATIVE, FactorKind.ZERO_RATE: MoveKind.LOG}
+    # The settings repeat the kinds of factor, because reading them must not need Arrow.
+    assert set(get_args(get_args(type(simulate).model_fields["moves"].annotation)[0])) == set(FactorKind)
 
 
 def test_command_line_beats_environment_beats_file(tmp_path):
@@ -34,6 +45,9 @@ def test_command_line_beats_environment_beats_file(tmp_path):
         (MINIMAL + "simulate: {var_level: 99}\n", "simulate.var_level"),
         ("as_of: 2018-12-28\nbase_currency: USD\n", "name: is missing"),
         (MINIMAL + "simulate: {seed: -1}\n", "simulate.seed"),
+        (MINIMAL + "simulate: {moves: {spots: log}}\n", "simulate.moves"),
+        (MINIMAL + "simulate: {moves: {spot: percent}}\n", "simulate.moves.spot"),
+        (MINIMAL + "simulate: {stopping: {relative_error: 0}}\n", "simulate.stopping.relative_error"),
         (MINIMAL + "simulate: {horizons_days: []}\n", "simulate.horizons_days"),
         (MINIMAL + "simulate: {horizons_days: [10, 1]}\n", "must increase"),
         (MINIMAL + "base_currency: EUR\n", "the key 'base_currency' appears twice"),

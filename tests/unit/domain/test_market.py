@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from acceleray.domain.market import FactorKind, Market
+from acceleray.domain.moves import MoveKind
 from acceleray.errors import InputDataError
 
 AS_OF = dt.date(2018, 1, 5)
@@ -48,7 +49,8 @@ def test_observations_are_aligned_as_they_were_known():
     # A fixed level is the same on every date.
     np.testing.assert_array_equal(market.levels[:, 2], [0.02] * 3)
     assert market.age_days.tolist() == [0, 4, 0, 0]
-    assert market.log_moves.tolist() == [True, False, False, False]
+    assert market.move_kinds.tolist() == [MoveKind.LOG, *[MoveKind.ABSOLUTE] * 3]
+    assert market.move_kinds.tolist() == [MoveKind.LOG, *[MoveKind.ABSOLUTE] * 3]
     assert market.fixed.tolist() == [False, False, True, True]
     assert market.factors[1].kind is FactorKind.ZERO_RATE
 
@@ -104,3 +106,19 @@ def test_levels_cannot_be_changed():
     market = Market.from_observations(observations(), FACTORS, AS_OF)
     with pytest.raises(ValueError, match="read-only"):
         market.levels[0, 0] = 1.0
+
+
+def test_kinds_of_factor_can_be_told_how_to_move():
+    market = Market.from_observations(observations(), FACTORS, AS_OF)
+    moved = market.with_moves({"spot": MoveKind.RELATIVE, FactorKind.ZERO_RATE: MoveKind.LOG})
+    assert moved.move_kinds.tolist() == [2, 1, 1, 1]
+    assert market.move_kinds.tolist() == [1, 0, 0, 0]
+    np.testing.assert_array_equal(moved.levels, market.levels)
+
+
+def test_a_level_that_was_not_positive_has_no_ratio():
+    table = observations()
+    table = table.set_column(2, "value", pa.array([100.0, 101.0, 99.0, -0.01, 0.02, 0.03, 500.0]))
+    market = Market.from_observations(table, FACTORS, AS_OF)
+    with pytest.raises(InputDataError, match=r"'baa' was -0.01 on 2018-01-03 and cannot move by log changes"):
+        market.with_moves({"zero_rate": MoveKind.LOG})

@@ -1,8 +1,15 @@
 import numpy as np
 import pytest
+from sklearn import covariance as sklearn_covariance
 
 from acceleray.errors import NumericalError
-from acceleray.numerics.covariance import cholesky_root, clip_eigenvalues, ewma_covariance
+from acceleray.numerics.covariance import (
+    cholesky_root,
+    clip_eigenvalues,
+    estimate_covariance,
+    ewma_covariance,
+    shrunk_covariance,
+)
 
 
 def test_weights_decay_into_the_past():
@@ -21,9 +28,60 @@ def test_a_factor_does_not_depend_on_the_others():
     )
 
 
-def test_a_move_that_is_not_finite_is_refused():
-    with pytest.raises(NumericalError, match="finite"):
-        ewma_covariance(np.array([[1.0, np.nan]]), decay=0.9)
+def test_a_move_that_is_not_finite_is_refused_by_column():
+    for estimate in (lambda x: ewma_covariance(x, decay=0.9), shrunk_covariance):
+        with pytest.raises(NumericalError, match="finite, column 1 was not"):
+            estimate(np.array([[1.0, np.nan]]))
+        with pytest.raises(NumericalError, match="at least one move"):
+            estimate(np.empty((0, 2)))
+
+
+def test_a_covariance_that_is_not_finite_is_refused_by_column():
+    matrix = np.eye(3)
+    matrix[2, :2] = matrix[:2, 2] = matrix[2, 2] = np.nan
+    for kernel in (cholesky_root, clip_eigenvalues):
+        with pytest.raises(NumericalError, match="not finite in column 2"):
+            kernel(matrix)
+
+
+@pytest.mark.parametrize(("n", "p"), [(500, 8), (60, 30), (20, 40)])
+def test_shrinkage_agrees_with_scikit_learn_on_standardised_moves(n, p):
+    rng = np.random.default_rng(4)
+    common = rng.standard_t(5, size=(n, 1))
+    moves = (common + rng.standard_t(5, size=(n, p))) * np.geomspace(1e-4, 1.0, p)
+    found, intensity = shrunk_covariance(moves)
+    deviations = np.sqrt((moves**2).mean(axis=0))
+    expected, expected_intensity = sklearn_covariance.ledoit_wolf(moves / deviations, assume_centered=True)
+    assert 0 < intensity < 1
+    # The same formula with sums in another order.
+    assert intensity == pytest.approx(expected_intensity, rel=1e-11)
+    np.testing.assert_allclose(found / np.outer(deviations, deviations), expected, atol=1e-13)
+    np.testing.assert_array_equal(found, found.T)
+    assert np.linalg.eigvalsh(found / np.outer(deviations, deviations))[0] > 0
+
+
+def test_shrinkage_knows_neither_unit_nor_sign():
+    moves = np.random.default_rng(4).normal(size=(50, 5))
+    scale = np.array([1.0, -1.0, 1e-4, 2.0, -3.0])
+    found, intensity = shrunk_covariance(moves * scale)
+    expected, same = shrunk_covariance(moves)
+    assert intensity == pytest.approx(same, rel=1e-12)
+    np.testing.assert_allclose(found, expected * np.outer(scale, scale), rtol=1e-11)
+
+
+def test_shrinkage_of_factors_that_stand_still_or_alone():
+    assert shrunk_covariance(np.zeros((5, 2)))[0].tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    found, intensity = shrunk_covariance(np.array([[0.0, 2.0], [0.0, -2.0]]))
+    assert found.tolist() == [[0.0, 0.0], [0.0, 4.0]]
+    assert intensity == 0.0
+
+
+def test_the_method_of_the_settings():
+    moves = np.random.default_rng(4).normal(size=(50, 5))
+    np.testing.assert_array_equal(
+        estimate_covariance(moves, method="ewma", decay=0.9)[0], ewma_covariance(moves, decay=0.9)
+    )
+    assert estimate_covariance(moves, method="shrinkage", decay=0.9)[1] == shrunk_covariance(moves)[1]
 
 
 def test_the_root_squares_to_the_matrix():

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from acceleray.domain.moves import MoveKind
 from acceleray.errors import NumericalError
 from acceleray.numerics.moves import (
     apply_moves,
@@ -11,7 +12,7 @@ from acceleray.numerics.moves import (
 )
 from acceleray.numerics.streams import Purpose, stream
 
-LOGS = np.array([True, False])
+LOGS = np.array([MoveKind.LOG, MoveKind.ABSOLUTE], dtype=np.int8)
 LEVELS = np.column_stack([100.0 * 1.1 ** np.arange(8), 0.01 * np.arange(8)])
 
 
@@ -25,6 +26,22 @@ def test_logs_for_prices_and_differences_for_rates():
 def test_applying_a_move_undoes_taking_it():
     moves = horizon_moves(LEVELS, LOGS, 3)
     np.testing.assert_allclose(apply_moves(LEVELS[:-3], moves, LOGS), LEVELS[3:], rtol=1e-14, atol=1e-17)
+
+
+def test_returns_are_simple():
+    returns = np.array([MoveKind.RELATIVE, MoveKind.ABSOLUTE], dtype=np.int8)
+    moves = horizon_moves(LEVELS, returns, 2)
+    np.testing.assert_allclose(moves[:, 0], 1.1**2 - 1, rtol=1e-12)
+    np.testing.assert_allclose(apply_moves(LEVELS[:-2], moves, returns), LEVELS[2:], rtol=1e-14, atol=1e-17)
+    assert apply_moves(np.array([100.0, 0.0]), np.array([[-1.0, 0.0]]), returns).tolist() == [[0.0, 0.0]]
+
+
+def test_kinds_are_codes_of_every_published_result():
+    # A bool that says where moves are logs is the same to the kernels.
+    assert {kind.name: int(kind) for kind in MoveKind} == {"ABSOLUTE": 0, "LOG": 1, "RELATIVE": 2}
+    logs = LOGS.astype(bool)
+    np.testing.assert_array_equal(horizon_moves(LEVELS, logs), horizon_moves(LEVELS, LOGS))
+    np.testing.assert_array_equal(apply_moves(LEVELS[0], LEVELS, logs), apply_moves(LEVELS[0], LEVELS, LOGS))
 
 
 def test_the_last_window_ends_today():

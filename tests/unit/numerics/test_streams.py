@@ -32,4 +32,5 @@ def test_published_addresses_never_change():
         "BOOTSTRAP": 4,
         "CREDIT_FACTOR": 5,
         "CREDIT_DEFAULTS": 6,
+        "SOBOL_SCRAMBLE": 9,
     }

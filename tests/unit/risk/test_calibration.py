@@ -1,4 +1,5 @@
 import datetime as dt
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,7 +7,9 @@ import pytest
 from acceleray.domain.tables import contract
 from acceleray.errors import MissingDataError
 from acceleray.lake.content import content_hash
+from acceleray.numerics.covariance import shrunk_covariance
 from acceleray.risk.calibration import calibrate_risk, refit_dates
+from acceleray.risk.parameters import daily_moves
 
 from .conftest import make_market
 from .test_parameters import SETTINGS
@@ -46,6 +49,19 @@ def test_risk_parameters(tables):
     assert risk["factors_constant"] + risk["factors_ewma"] + risk["factors_garch"] == 6
 
 
+def test_the_covariance_follows_the_settings(market):
+    how = SETTINGS.simulate.covariance.model_copy(update={"method": "shrinkage"})
+    simulate = SETTINGS.simulate.model_copy(update={"covariance": how})
+    shrunk = calibrate_risk(market, SETTINGS.model_copy(update={"simulate": simulate}), distributed=False)
+    risk = dict(zip(*(shrunk["params.risk"][name].to_pylist() for name in ("name", "value")), strict=True))
+    moving = np.nonzero(~market.fixed)[0]
+    expected, intensity = shrunk_covariance(daily_moves(market)[-150:, moving])
+    assert risk["covariance_shrinkage"] == intensity > 0
+    assert risk["covariance_lowest_eigenvalue"] > 0
+    assert risk["covariance_largest_change"] == 0.0
+    np.testing.assert_array_equal(shrunk["params.covariance"]["value"].to_numpy(), expected.ravel())
+
+
 def test_tables_follow_their_contracts(tables):
     assert list(tables) == ["params.volatility", "params.covariance", "params.risk"]
     for name, table in tables.items():
@@ -64,14 +80,7 @@ def test_earlier_fits_do_not_know_later_days(market, tables):
     moving = ~market.fixed
     noise = np.exp(np.random.default_rng(1).normal(size=levels[cut + 1 :, moving].shape) * 0.1)
     levels[cut + 1 :, moving] *= noise
-    other = type(market)(
-        as_of=market.as_of,
-        factors=market.factors,
-        dates=market.dates,
-        levels=levels,
-        observed_on=market.observed_on,
-        age_days=market.age_days,
-    )
+    other = replace(market, levels=levels)
     day = market.dates[cut].item()
 
     def until(found):

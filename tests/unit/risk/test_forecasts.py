@@ -20,7 +20,7 @@ NODES = ("Alpha", "Fund")
 DAYS = 30
 
 
-def forecast(book, market, parameters):
+def forecast(book, market, parameters, **options):
     return forecast_table(
         resolve(book, market, history_days=150 + DAYS),
         market,
@@ -31,6 +31,7 @@ def forecast(book, market, parameters):
         seed=5,
         nodes=NODES,
         distributed=False,
+        **options,
     )
 
 
@@ -91,6 +92,14 @@ def test_a_forecast_is_last_nights_figure(table, book, market, parameters, back)
                 table, portfolio_id="Alpha", method=method, level=level, date=market.dates[row].item()
             )
             assert expected["var"] == pytest.approx(pnl.var(level, "Alpha").value, rel=1e-12)
+
+
+def test_the_covariance_method_enters_monte_carlo_only(table, book, market, parameters):
+    shrunk = forecast(book, market, parameters, covariance_method="shrinkage")
+    for before, after in zip(table.to_pylist(), shrunk.to_pylist(), strict=True):
+        # Another covariance of 150 days moves a forecast, but by no more than a factor of two.
+        assert (before["var"] != after["var"]) == before["method"].startswith("monte_carlo")
+        assert 0.5 < after["var"] / before["var"] < 2.0
 
 
 def test_no_forecast_knows_its_own_day_or_later(table, book, market, parameters):

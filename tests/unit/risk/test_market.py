@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 from scipy.stats import norm
 
+from acceleray.domain.moves import MoveKind
 from acceleray.domain.scenario import (
     FilteredHistorical,
     Given,
@@ -81,7 +82,7 @@ def test_all_sets_go_one_way(book, market):
     moving = np.nonzero(~market.fixed)[0]
     history, base = market.levels, market.base
     shocked = np.tile(base, (20, 1))
-    logs = market.log_moves
+    logs = market.move_kinds == MoveKind.LOG
     for i in range(20):
         later, earlier = history[-20 + i], history[-21 + i]
         shocked[i] = np.where(logs, base * np.exp(np.log(later / earlier)), base + (later - earlier))

@@ -5,7 +5,6 @@ import pytest
 
 from acceleray.domain.scenario import Historical, MonteCarlo, Move, Shock, Stress, StressScenario
 from acceleray.domain.tables import contract
-from acceleray.lake.content import sort_by_key
 from acceleray.risk import tables
 from acceleray.risk.market import revalue
 
@@ -47,7 +46,6 @@ def test_every_table_follows_its_contract_and_key_order(results, partial_book, m
     nodes = tables.nodes_with_positions(results[0].resolution)
     made = {
         "result.values": tables.values_table(results[0].resolution, market),
-        "result.pnl": tables.pnl_table(results),
         "result.scenarios": tables.scenarios_table([pnl.labels for pnl in results]),
         "result.measures": tables.measures_table(
             results, nodes, var_level=0.99, es_level=0.975, interval_level=0.95, currency="USD"
@@ -58,9 +56,6 @@ def test_every_table_follows_its_contract_and_key_order(results, partial_book, m
         assert table.schema.equals(contract(name).schema), name
         keys = table.select(list(contract(name).key)).to_pylist()
         assert len({tuple(row.values()) for row in keys}) == table.num_rows, name
-    # The long one comes sorted, so that nobody has to sort it again.
-    assert sort_by_key(made["result.pnl"], contract("result.pnl").key) is made["result.pnl"]
-    assert made["result.pnl"].num_rows == 6 * 300
 
 
 def test_scenarios_carry_their_dates_and_blocks(results, market):
