@@ -121,7 +121,7 @@ POSITIONS = [
 
 def make_book(positions=None, **changes):
     """Build the book; `changes` maps an instrument id to the fields to replace."""
-    names = sorted({name for row in INSTRUMENTS for name in row} | {"currency"})
+    names = sorted({name for row in (*INSTRUMENTS, *changes.values()) for name in row} | {"currency"})
     rows = []
     for row in INSTRUMENTS:
         full = {**dict.fromkeys(names), "currency": "USD", **row, **changes.get(row["instrument_id"], {})}
