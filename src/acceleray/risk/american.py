@@ -59,8 +59,8 @@ class AmericanTable:
     span, rate_unit : float
         Likewise.
     max_error : float
-        Reported bound of the error inside the box in units of the strike: `SAFETY` times the largest difference from
-        QuantLib on `n_checked` independent points, a third of them around the exercise boundary.
+        Reported bound of the error inside the box in units of the strike: `SAFETY` times the largest
+        difference from QuantLib on `n_checked` independent points, a third of them around the boundary.
     tolerance : float
         What was asked for, in units of the strike.
     n_checked, n_nodes : int

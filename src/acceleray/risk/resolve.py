@@ -15,9 +15,10 @@ from acceleray.domain.market import FactorKind, Market
 from acceleray.errors import InputDataError, UsageError
 from acceleray.risk.assemble import assemble, row_order
 from acceleray.risk.funds import look_through
-from acceleray.risk.lookup import Lookup, UnpriceableError
+from acceleray.risk.lookup import Lookup
 from acceleray.risk.market_prices import calibrate, with_residual
 from acceleray.risk.terms import Priceable, terms_of
+from acceleray.risk.unpriceable import UnpriceableError
 from acceleray.risk.valuation import Instruments, ResolvedBook
 
 IntArray = npt.NDArray[np.int64]
@@ -44,7 +45,7 @@ class Resolution:
     portfolio_ids : tuple of str
         Portfolio of each number in ``priced.portfolios``, sorted.
     residuals : dict of str to float
-        Spread, vol or scale that meets the market price of an instrument that has one.
+        Spread, vol or scale that meets the market price of an instrument that has one, held by a fund or not.
     """
 
     book: Book
@@ -118,11 +119,7 @@ def resolve(
     for name in sorted(set(book.instrument_ids)):
         row = book.instrument_rows[name]
         try:
-            priceable = _priceable(row, lookup, book)
-            if row["market_price"] is not None:
-                residuals[name] = calibrate(priceable, market.base)
-                priceable = with_residual(priceable, residuals[name])
-            found.append(priceable)
+            found.append(_priceable(row, lookup, book, residuals))
         except UnpriceableError as why:
             failures[name] = str(why)
     reasons = tuple(failures.get(name) for name in book.instrument_ids)
@@ -160,22 +157,24 @@ def aged(resolution: Resolution, market: Market, date: dt.date) -> ResolvedBook:
         Horizon, after `as_of`.
     """
     lookup = Lookup(market, resolution.base_currency, 0, date)
-    rows = resolution.book.instrument_rows
-    found = []
-    for name in resolution.instrument_ids:
-        priceable = _priceable(rows[name], lookup, resolution.book)
-        if name in resolution.residuals:
-            priceable = with_residual(priceable, resolution.residuals[name])
-        found.append(priceable)
+    rows, residuals = resolution.book.instrument_rows, dict(resolution.residuals)
+    found = [_priceable(rows[name], lookup, resolution.book, residuals) for name in resolution.instrument_ids]
     then = assemble(found, market.base)
     columns = np.union1d(resolution.priced.columns, then.columns())
     return replace(resolution.priced, then=then, columns=columns)
 
 
-def _priceable(row: Mapping[str, Any], lookup: Lookup, book: Book) -> Priceable:
-    funded = look_through(row, lookup, book, lambda held, at: _priceable(held, at, book))
+def _priceable(row: Mapping[str, Any], lookup: Lookup, book: Book, residuals: dict[str, float]) -> Priceable:
+    """Look one instrument up, and what it holds; `residuals` keeps what was calibrated at `as_of`."""
+    funded = look_through(row, lookup, book, lambda held, at: _priceable(held, at, book, residuals))
     terms = funded or terms_of(row, lookup)
-    return Priceable(row=row, terms=terms, fx=lookup.exchange_rate(row["currency"]))
+    found = Priceable(row=row, terms=terms, fx=lookup.exchange_rate(row["currency"]))
+    if row["market_price"] is None:
+        return found
+    name = row["instrument_id"]
+    if name not in residuals:
+        residuals[name] = calibrate(found, lookup.today)
+    return with_residual(found, residuals[name])
 
 
 def _resolved(

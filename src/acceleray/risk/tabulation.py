@@ -30,8 +30,8 @@ BoolArray = npt.NDArray[np.bool_]
 PriceFunction = Callable[[FloatArray], FloatArray]
 
 # The error is the largest on so many independent points, times the margin: the largest of a sample is below
-# the largest of the box, by less than this factor where the error is a smooth ripple between the nodes; with a margin
-# of two, five thousand fresh points once found a difference 0.8 % above the report.
+# the largest of the box, by less than this factor where the error is a smooth ripple between the nodes. With
+# a margin of two, five thousand fresh points once found a difference 0.8 % above the report.
 # An interpolant that has not converged has spikes, which a sample can miss: hence `shortfall`.
 N_CHECKED = 2_000
 SAFETY = 3.0

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from acceleray.errors import NumericalError
 from acceleray.numerics.aggregation import TreeSum
 from acceleray.numerics.kernels import accumulate
-from acceleray.risk.families import ABSENT, Family, Options, PlainOptions
+from acceleray.risk.families import ABSENT, Family, FxForwards, Options, PlainOptions
 
 __all__ = [
     "SECTION",
@@ -233,7 +233,7 @@ def unit_exposures(book: ResolvedBook, levels: FloatArray) -> FloatArray:
     major = _factor_major(book, levels)
     exposures = book.now.prices(major, 0, book.now.count)
     for family, start, own in book.now.parts(0, book.now.count):
-        if isinstance(family, PlainOptions | Options):
+        if isinstance(family, FxForwards | PlainOptions | Options):
             spot = family.underlyings.levels(major, own)
             exposures[start : start + own.stop] = family.deltas(major, own.start, own.stop) * spot
     return exposures.T
@@ -331,10 +331,20 @@ def positions_of(book: ResolvedBook, sections: tuple[int, int]) -> IntArray:
 def _unit_gains(
     book: ResolvedBook, after: FloatArray, before: FloatArray, first: int, stop: int
 ) -> FloatArray:
-    later, earlier = book.then.prices(after, first, stop), book.now.prices(before, first, stop)
-    fx_after, fx_before = book.then.rates(after, first, stop), book.now.rates(before, first, stop)
-    fx_before = np.where(book.now.is_future[first:stop, None], fx_after, fx_before)
-    gains: FloatArray = book.now.multipliers[first:stop, None] * (later * fx_after - earlier * fx_before)
+    gains = book.then.prices(after, first, stop)
+    earlier = book.now.prices(before, first, stop)
+    fx, is_future = book.now.fx[first:stop], book.now.is_future[first:stop]
+    # Most rows are in the base currency and need no conversion; the arrays are large, so nothing is copied.
+    foreign = np.flatnonzero(fx != ABSENT)
+    if foreign.size:
+        rates_after, rates_before = after[fx[foreign]], before[fx[foreign]]
+        gains[foreign] *= rates_after
+        earlier = np.array(np.broadcast_to(earlier, np.broadcast_shapes(earlier.shape, gains.shape)))
+        earlier[foreign] *= np.where(is_future[foreign, None], rates_after, rates_before)
+    gains -= earlier
+    multipliers = book.now.multipliers[first:stop]
+    if (multipliers != 1.0).any():
+        gains *= multipliers[:, None]
     return gains
 
 
