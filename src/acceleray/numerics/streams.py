@@ -18,6 +18,8 @@ class Purpose(IntEnum):
     BOOTSTRAP = 4
     CREDIT_FACTOR = 5
     CREDIT_DEFAULTS = 6
+    IMPORTANCE_PILOT = 7
+    IMPORTANCE = 8
 
 
 def stream(seed: int, purpose: Purpose, *address: int) -> np.random.Generator:

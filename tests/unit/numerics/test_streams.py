@@ -32,4 +32,6 @@ def test_published_addresses_never_change():
         "BOOTSTRAP": 4,
         "CREDIT_FACTOR": 5,
         "CREDIT_DEFAULTS": 6,
+        "IMPORTANCE_PILOT": 7,
+        "IMPORTANCE": 8,
     }
