@@ -22,7 +22,7 @@ __all__ = ["Design", "LossGivenQ", "QuadraticLaw", "design", "fit_losses", "pilo
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-_CELLS_PER_STRATUM = 16
+_CELLS_PER_KNOT = 6
 # Smallest tail probability that the table of Q's law reaches, as a share of the smallest one asked for.
 _BEYOND = 1e-3
 _INDICATOR, _EXCESS = 0.75, 0.25
@@ -67,8 +67,8 @@ class LossGivenQ:
         In stratum k the loss is ``intercept + slope (Q - centre)`` with a spread of ``deviation`` around it.
     exceeding : ndarray of shape (n_levels, n_strata)
         Share of the stratum's losses above the quantile of each level.
-    quantiles : ndarray of shape (n_levels,)
-        The pilot's values at risk.
+    quantiles, tail_errors : ndarray of shape (n_levels,)
+        The pilot's values at risk, and the standard errors of the probability beyond them.
     """
 
     edges: FloatArray
@@ -79,6 +79,7 @@ class LossGivenQ:
     deviation: FloatArray
     exceeding: FloatArray
     quantiles: FloatArray
+    tail_errors: FloatArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -127,7 +128,7 @@ def quadratic_law(model: DeltaGamma, *, smallest_tail: float) -> QuadraticLaw:
     grid = np.concatenate([np.linspace(-0.75, 4.0, 39), np.geomspace(4.2, far, 12 if model.dof is None else 40)])
     loss = model.mean + model.deviation * grid
     tail, error = tail_probability(model, loss)
-    good = (error < 1e-6 * tail) & (tail < 0.999) & (tail > _BEYOND * smallest_tail * 1e-3)
+    good = (error < 1e-6 * tail) & (tail < 0.999) & (tail > _BEYOND * smallest_tail)
     loss, tail = loss[good], tail[good]
     falling = np.concatenate([[True], np.diff(np.minimum.accumulate(tail)) < 0.0]) if tail.size else good[:0]
     loss, tail = loss[falling], tail[falling]
@@ -178,6 +179,9 @@ def fit_losses(
         rest = y - intercept - slope * (x - centre)
         fits[:, k] = intercept, slope, centre, np.sqrt((rest**2).sum() / max(x.size - 2, 1))
     exceeding = np.array([np.bincount(members, weights=losses > x) / counts for x in quantiles])
+    # A stratum that holds the quantile of a loss without noise shows no variance when it is cut right there.
+    variance = np.maximum(exceeding * (1.0 - exceeding), 0.25 * (np.diff(exceeding, axis=1, append=1.0) > 0.5))
+    tail_errors = np.sqrt((probability**2 * variance / counts).sum(axis=1))
     return LossGivenQ(
         edges=edges,
         probability=probability,
@@ -187,6 +191,7 @@ def fit_losses(
         deviation=fits[3],
         exceeding=exceeding,
         quantiles=quantiles,
+        tail_errors=tail_errors,
     )
 
 
@@ -221,12 +226,16 @@ def design(
     middle = 0.5 * (cells[1:] + cells[:-1])
     mean, spread = _loss_at(fitted, middle)
     exceeding, sizes = [], []
-    for x in fitted.quantiles:
+    for x, unsure in zip(fitted.quantiles, fitted.tail_errors, strict=True):
+        # The pilot's quantile is not the true one: look as wide around it as it may be wrong.
         u = (mean - x) / spread
+        slope = float((mass * np.exp(-0.5 * u**2) / spread).sum()) / np.sqrt(2.0 * np.pi)
+        around = np.sqrt(spread**2 + (unsure / slope) ** 2) if slope > 0.0 else spread
+        u = (mean - x) / around
         above, density = special.ndtr(u), np.exp(-0.5 * u**2) / np.sqrt(2.0 * np.pi)
         exceeding.append(above)
-        first = spread * (u * above + density)
-        second = spread**2 * ((u**2 + 1.0) * above + u * density)
+        first = around * (u * above + density)
+        second = around**2 * ((u**2 + 1.0) * above + u * density)
         # Inside a cell the line itself moves the excess: a twelfth of its squared rise.
         rise = above * _rise(fitted, cells) ** 2 / 12.0
         sizes.append((_INDICATOR, above * special.ndtr(-u)))
@@ -242,9 +251,10 @@ def design(
     shares = (1.0 - defensive_share) * aimed + defensive_share * mass
     running = np.concatenate([[0.0], np.cumsum(shares)])
     cuts = np.interp(np.arange(1, n_strata) / n_strata, running / running[-1], cells)
-    # The ends of the table are not edges: the outer strata go on to infinity.
+    # The outermost cells hold all that lies beyond them and are not cut.
+    cuts = np.unique(np.clip(cuts, cells[1], cells[-2]))
     gap = 1e-9 * (cells[-1] - cells[0])
-    cuts = cuts[np.concatenate([[True], np.diff(cuts) > gap]) & (cuts > cells[0] + gap) & (cuts < cells[-1] - gap)]
+    cuts = cuts[np.concatenate([[True], np.diff(cuts) > gap])]
     inner = np.concatenate([[cells[0]], cuts, [cells[-1]]])
     aimed_at = np.diff(np.interp(inner, cells, np.concatenate([[0.0], np.cumsum(aimed)])))
     masses = np.diff(np.interp(inner, cells, np.concatenate([[0.0], np.cumsum(mass)])))
@@ -290,9 +300,9 @@ def pilot_ratio(fitted: LossGivenQ, counts: IntArray, found: Design, levels: tup
 def _cells(law: QuadraticLaw, fitted: LossGivenQ) -> tuple[FloatArray, FloatArray]:
     """Fine grid over the table and the probability of each cell, the outermost with all that lies beyond."""
     inner = fitted.edges[1:-1]
-    knots = np.unique(np.concatenate([law.loss[:1], inner, law.loss[-1:]]))
+    knots = np.unique(np.concatenate([law.loss, np.clip(inner, law.loss[0], law.loss[-1])]))
     cells = np.unique(
-        np.concatenate([np.linspace(a, b, _CELLS_PER_STRATUM, endpoint=False) for a, b in zip(knots, knots[1:], strict=False)])
+        np.concatenate([np.linspace(a, b, _CELLS_PER_KNOT, endpoint=False) for a, b in zip(knots, knots[1:], strict=False)])
     )
     cells = np.append(cells, knots[-1])
     tail = law.tail(cells)

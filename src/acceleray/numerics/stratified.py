@@ -97,7 +97,8 @@ def stratify(model: DeltaGamma, inner_edges: npt.ArrayLike) -> Strata:
     if not (probability > 0.0).all() or (error > _TRANSFORM_ERROR * probability.min()).any():
         raise NumericalError("delta-gamma: the law of the quadratic loss could not be computed")
     edges = np.concatenate([[-np.inf], inner, [np.inf]])
-    aims = np.concatenate([inner[:1], 0.5 * (inner[1:] + inner[:-1]), inner[-1:]])
+    # Most of a stratum lies at its end towards the centre.
+    aims = np.concatenate([inner[:1], np.clip(model.mean, inner[:-1], inner[1:]), inner[-1:]])
     tilts = tilt(model, aims)
     theta, bound, rate = tilts.theta.copy(), tilts.log_bound.copy(), tilts.rate.copy()
     # The first stratum is the body: plain draws, kept if they fall into it. A tilt away from an unbounded
@@ -134,6 +135,7 @@ def _log_caps(
         levels = special.ndtr(np.linspace(-5.0, 5.0, _GRID_MIXING))
         mixing = special.gammaincinv(0.5 * model.dof, levels) / rate[:, None]
     normals = np.linspace(-9.0, 9.0, _GRID_NORMALS)
+    least, most = _rest_range(model)
     if model.n_radial:
         curvature = model.curvature[: model.n_radial] / (
             1.0 - 2.0 * theta[:, None] * model.curvature[: model.n_radial]
@@ -149,6 +151,8 @@ def _log_caps(
             log_bound,
             model.constant,
             model.n_radial,
+            least,
+            most,
         )
         return np.asarray(caps + math.log(_BOUND_MARGIN))
     caps = _search_caps(
@@ -161,8 +165,22 @@ def _log_caps(
         model.constant,
         float(model.slope[0]),
         float(model.curvature[0]),
+        least,
+        most,
     )
     return np.asarray(caps + math.log(_BOUND_MARGIN))
+
+
+def _rest_range(model: DeltaGamma) -> tuple[float, float]:
+    """Least and largest value, per unit of V, of what the axes other than the last variable can add to Q."""
+    slope, curvature = (values[max(model.n_radial, 1) :] for values in (model.slope, model.curvature))
+    level = curvature == 0.0
+    if (level & (slope > 0.0)).any():
+        return -math.inf, math.inf
+    turning = -0.25 * slope[~level] ** 2 / curvature[~level]
+    least = float(turning.sum()) if (curvature[~level] > 0.0).all() else -math.inf
+    most = float(turning.sum()) if (curvature[~level] < 0.0).all() else math.inf
+    return least, most
 
 
 def allocate(shares: npt.ArrayLike, n_paths: int) -> IntArray:
@@ -317,7 +335,7 @@ def _within(start, stop, mass, share):  # type: ignore[no-untyped-def]  # compil
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _search_caps(mixing, normals, edges, theta, threshold, log_bound, constant, slope, curvature):  # type: ignore[no-untyped-def]  # compiled
+def _search_caps(mixing, normals, edges, theta, threshold, log_bound, constant, slope, curvature, least, most):  # type: ignore[no-untyped-def]  # compiled
     caps = np.full(theta.size, -np.inf)
     for k in range(theta.size):
         base = 1.0 - 2.0 * theta[k] * curvature
@@ -336,6 +354,8 @@ def _search_caps(mixing, normals, edges, theta, threshold, log_bound, constant, 
                     else:
                         continue
                     rest = v * (edges[e] - constant) - (steep * z + curvature * z * z)
+                    # The largest weight may lie where the other axes cannot go any further.
+                    rest = min(max(rest, v * least), v * most)
                     low = v * (edges[k] - constant) - rest
                     high = v * (edges[k + 1] - constant) - rest
                     a, b, c, d = _pieces(low, high, steep, curvature)
@@ -347,7 +367,7 @@ def _search_caps(mixing, normals, edges, theta, threshold, log_bound, constant, 
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _search_radial_caps(mixing, squares, spans, edges, theta, threshold, log_bound, constant, n_radial):  # type: ignore[no-untyped-def]  # compiled
+def _search_radial_caps(mixing, squares, spans, edges, theta, threshold, log_bound, constant, n_radial, least, most):  # type: ignore[no-untyped-def]  # compiled
     caps = np.full(theta.size, -np.inf)
     for k in range(theta.size):
         for v in mixing[k]:
@@ -360,6 +380,7 @@ def _search_radial_caps(mixing, squares, spans, edges, theta, threshold, log_bou
                         # The last candidate puts the edge at the centre.
                         square = squares[i] if i >= 0 else 0.0
                         rest = v * (edges[e] - constant) - span * square / stretch
+                        rest = min(max(rest, v * least), v * most)
                         a = (v * (edges[k] - constant) - rest) / span * stretch
                         b = (v * (edges[k + 1] - constant) - rest) / span * stretch
                         if span < 0.0:
