@@ -26,6 +26,9 @@ _CELLS_PER_KNOT = 6
 # Smallest tail probability that the table of Q's law reaches, as a share of the smallest one asked for.
 _BEYOND = 1e-3
 _INDICATOR, _EXCESS = 0.75, 0.25
+# Share of the paths spread evenly over the orders of magnitude of Q's tail, so that a figure at a level between or
+# beyond the ones aimed at never hangs on a few heavy paths.
+_EVEN_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,8 +70,8 @@ class LossGivenQ:
         In stratum k the loss is ``intercept + slope (Q - centre)`` with a spread of ``deviation`` around it.
     exceeding : ndarray of shape (n_levels, n_strata)
         Share of the stratum's losses above the quantile of each level.
-    quantiles, tail_errors : ndarray of shape (n_levels,)
-        The pilot's values at risk, and the standard errors of the probability beyond them.
+    quantiles, quantile_errors : ndarray of shape (n_levels,)
+        The pilot's values at risk and their standard errors.
     """
 
     edges: FloatArray
@@ -79,7 +82,7 @@ class LossGivenQ:
     deviation: FloatArray
     exceeding: FloatArray
     quantiles: FloatArray
-    tail_errors: FloatArray
+    quantile_errors: FloatArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -169,7 +172,8 @@ def fit_losses(
     """
     members = np.repeat(np.arange(counts.size), counts)
     weights = (probability / counts)[members]
-    quantiles = np.array([float(value_at_risk(losses, level=level, weights=weights / weights.sum())) for level in levels])
+    weights /= weights.sum()
+    quantiles = np.array([float(value_at_risk(losses, level=level, weights=weights)) for level in levels])
     fits = np.empty((4, counts.size))
     for k in range(counts.size):
         x, y = quadratic[members == k], losses[members == k]
@@ -182,6 +186,11 @@ def fit_losses(
     # A stratum that holds the quantile of a loss without noise shows no variance when it is cut right there.
     variance = np.maximum(exceeding * (1.0 - exceeding), 0.25 * (np.diff(exceeding, axis=1, append=1.0) > 0.5))
     tail_errors = np.sqrt((probability**2 * variance / counts).sum(axis=1))
+    quantile_errors = np.empty(len(levels))
+    for i, (level, unsure) in enumerate(zip(levels, tail_errors, strict=True)):
+        ends = [min(max(level + side * unsure, 1e-12), 1.0 - 0.1 * (1.0 - level)) for side in (-1.0, 1.0)]
+        low, high = (float(value_at_risk(losses, level=end, weights=weights)) for end in ends)
+        quantile_errors[i] = 0.5 * (high - low)
     return LossGivenQ(
         edges=edges,
         probability=probability,
@@ -191,7 +200,7 @@ def fit_losses(
         deviation=fits[3],
         exceeding=exceeding,
         quantiles=quantiles,
-        tail_errors=tail_errors,
+        quantile_errors=quantile_errors,
     )
 
 
@@ -226,11 +235,9 @@ def design(
     middle = 0.5 * (cells[1:] + cells[:-1])
     mean, spread = _loss_at(fitted, middle)
     exceeding, sizes = [], []
-    for x, unsure in zip(fitted.quantiles, fitted.tail_errors, strict=True):
+    for x, unsure in zip(fitted.quantiles, fitted.quantile_errors, strict=True):
         # The pilot's quantile is not the true one: look as wide around it as it may be wrong.
-        u = (mean - x) / spread
-        slope = float((mass * np.exp(-0.5 * u**2) / spread).sum()) / np.sqrt(2.0 * np.pi)
-        around = np.sqrt(spread**2 + (unsure / slope) ** 2) if slope > 0.0 else spread
+        around = np.sqrt(spread**2 + unsure**2)
         u = (mean - x) / around
         above, density = special.ndtr(u), np.exp(-0.5 * u**2) / np.sqrt(2.0 * np.pi)
         exceeding.append(above)
@@ -248,7 +255,9 @@ def design(
     wanted = mass * np.sqrt(need)
     total = float(wanted.sum())
     aimed = wanted / total if total > 0.0 else mass
-    shares = (1.0 - defensive_share) * aimed + defensive_share * mass
+    even = _even(law, cells)
+    rest = (1.0 - defensive_share) * _EVEN_SHARE
+    shares = (1.0 - defensive_share - rest) * aimed + rest * even + defensive_share * mass
     running = np.concatenate([[0.0], np.cumsum(shares)])
     cuts = np.interp(np.arange(1, n_strata) / n_strata, running / running[-1], cells)
     # The outermost cells hold all that lies beyond them and are not cut.
@@ -256,9 +265,8 @@ def design(
     gap = 1e-9 * (cells[-1] - cells[0])
     cuts = cuts[np.concatenate([[True], np.diff(cuts) > gap])]
     inner = np.concatenate([[cells[0]], cuts, [cells[-1]]])
-    aimed_at = np.diff(np.interp(inner, cells, np.concatenate([[0.0], np.cumsum(aimed)])))
     masses = np.diff(np.interp(inner, cells, np.concatenate([[0.0], np.cumsum(mass)])))
-    final = (1.0 - defensive_share) * aimed_at + defensive_share * masses
+    final = np.diff(np.interp(inner, cells, running))
     ratios = []
     for level, above in zip(levels, exceeding, strict=True):
         hit = np.diff(np.interp(inner, cells, np.concatenate([[0.0], np.cumsum(mass * above)])))
@@ -308,6 +316,13 @@ def _cells(law: QuadraticLaw, fitted: LossGivenQ) -> tuple[FloatArray, FloatArra
     tail = law.tail(cells)
     tail[0], tail[-1] = 1.0, 0.0
     return cells, np.maximum(-np.diff(tail), 0.0)
+
+
+def _even(law: QuadraticLaw, cells: FloatArray) -> FloatArray:
+    """Shares of the cells if every factor of the tail probability, from one half outwards, gets the same."""
+    depth = np.interp(cells, law.loss, -law.log_tail)
+    steps = np.diff(np.maximum(depth, np.log(2.0)))
+    return np.asarray(steps / steps.sum())
 
 
 def _loss_at(fitted: LossGivenQ, quadratic: FloatArray) -> tuple[FloatArray, FloatArray]:
