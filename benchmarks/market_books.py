@@ -71,7 +71,7 @@ class OptionBook:
     def importance(
         self, levels: tuple[float, ...], *, n_paths: int, block_size: int, seed: int
     ) -> Importance:
-        """Importance sampling with its default settings."""
+        """Draw by importance sampling with its default settings."""
         gradient, hessian = self.derivatives()
         return prepare_importance(
             self.losses,
@@ -118,7 +118,9 @@ def _values(levels, factor, strike, vol, years, is_call, quantity, spots):  # ty
     return result
 
 
-def short_options(*, years: float = 0.5, dof: float | None = None, hedged: bool = False, name: str = "a1") -> OptionBook:
+def short_options(
+    *, years: float = 0.5, dof: float | None = None, hedged: bool = False, name: str = "a1"
+) -> OptionBook:
     """Ten independent assets, short ten calls and five puts at the money on each (reference case a1)."""
     n, horizon = 10, 0.04
     puts = 5.0
@@ -144,7 +146,7 @@ def short_options(*, years: float = 0.5, dof: float | None = None, hedged: bool 
 
 
 def mixed(number: int, *, n_factors: int = 40, n_options: int = 400) -> OptionBook:
-    """Long and short options of all strikes and expiries on correlated factors with log moves over ten days."""
+    """Hold options of all strikes and expiries on correlated factors with log moves over ten days."""
     generator = np.random.default_rng(1000 + number)
     horizon = 10.0 / 252.0
     vol = generator.uniform(0.15, 0.5, n_factors)
@@ -175,7 +177,7 @@ def mixed(number: int, *, n_factors: int = 40, n_options: int = 400) -> OptionBo
 
 
 def scaled(book: OptionBook, name: str, options: float, spots: float) -> OptionBook:
-    """The same book with other amounts: long instead of short, linear, or empty."""
+    """Give the same book other amounts: long instead of short, linear, or empty."""
     return replace(
         book,
         name=name,

@@ -1,13 +1,14 @@
 """Where to draw: strata and allocation of a stratified sample, from what a pilot says about the loss given Q.
 
-In a thin stratum the loss is close to normal around a line in Q. From line and spread follow, for every stratum one
-might cut, how uncertain the tail indicator and the excess over the quantile still are inside it, and draws go where
-probability times uncertainty is large (Neyman).
+In a thin stratum the loss is close to normal around a line in Q. From line and spread follow, for every
+stratum one might cut, how uncertain the tail indicator and the excess over the quantile still are inside it,
+and draws go where probability times uncertainty is large (Neyman).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,16 @@ from acceleray.errors import NumericalError
 from acceleray.numerics.delta_gamma import DeltaGamma, tail_probability
 from acceleray.numerics.order_statistics import value_at_risk
 
-__all__ = ["Design", "LossGivenQ", "QuadraticLaw", "design", "fit_losses", "pilot_ratio", "pilot_shares", "quadratic_law"]
+__all__ = [
+    "Design",
+    "LossGivenQ",
+    "QuadraticLaw",
+    "design",
+    "fit_losses",
+    "pilot_ratio",
+    "pilot_shares",
+    "quadratic_law",
+]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -26,8 +36,8 @@ _CELLS_PER_KNOT = 6
 # Smallest tail probability that the table of Q's law reaches, as a share of the smallest one asked for.
 _BEYOND = 1e-3
 _INDICATOR, _EXCESS = 0.75, 0.25
-# Share of the paths spread evenly over the orders of magnitude of Q's tail, so that a figure at a level between or
-# beyond the ones aimed at never hangs on a few heavy paths.
+# Share of the paths spread evenly over the orders of magnitude of Q's tail, so that a figure at a level
+# between or beyond the ones aimed at never hangs on a few heavy paths.
 _EVEN_SHARE = 0.1
 
 
@@ -48,12 +58,14 @@ class QuadraticLaw:
 
     def quantile(self, tail: npt.ArrayLike) -> FloatArray:
         """Loss that Q exceeds with the given probabilities, by interpolation."""
-        return np.asarray(np.interp(-np.log(tail), -self.log_tail, self.loss))
+        return np.asarray(np.interp(-np.log(np.asarray(tail)), -self.log_tail, self.loss))
 
     def tail(self, loss: npt.ArrayLike) -> FloatArray:
         """Probability that Q exceeds a loss, by interpolation; one below the table, zero above it."""
-        inside = np.exp(np.interp(loss, self.loss, self.log_tail))
-        return np.where(np.asarray(loss) < self.loss[0], 1.0, np.where(np.asarray(loss) > self.loss[-1], 0.0, inside))
+        inside = np.exp(np.interp(np.asarray(loss), self.loss, self.log_tail))
+        return np.where(
+            np.asarray(loss) < self.loss[0], 1.0, np.where(np.asarray(loss) > self.loss[-1], 0.0, inside)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -128,7 +140,9 @@ def quadratic_law(model: DeltaGamma, *, smallest_tail: float) -> QuadraticLaw:
         If the law cannot be computed there.
     """
     far = 15.0 if model.dof is None else 3000.0
-    grid = np.concatenate([np.linspace(-0.75, 4.0, 39), np.geomspace(4.2, far, 12 if model.dof is None else 40)])
+    grid = np.concatenate(
+        [np.linspace(-0.75, 4.0, 39), np.geomspace(4.2, far, 12 if model.dof is None else 40)]
+    )
     loss = model.mean + model.deviation * grid
     tail, error = tail_probability(model, loss)
     good = (error < 1e-6 * tail) & (tail < 0.999) & (tail > _BEYOND * smallest_tail)
@@ -141,7 +155,7 @@ def quadratic_law(model: DeltaGamma, *, smallest_tail: float) -> QuadraticLaw:
 
 
 def pilot_shares(probability: FloatArray) -> FloatArray:
-    """Shares of a pilot: half as plain sampling would, to see the body, and half the same for every stratum."""
+    """Share a pilot out: half as plain sampling would, to see the body, and half evenly over the strata."""
     return np.asarray(0.5 * probability + 0.5 / probability.size)
 
 
@@ -184,7 +198,9 @@ def fit_losses(
         fits[:, k] = intercept, slope, centre, np.sqrt((rest**2).sum() / max(x.size - 2, 1))
     exceeding = np.array([np.bincount(members, weights=losses > x) / counts for x in quantiles])
     # A stratum that holds the quantile of a loss without noise shows no variance when it is cut right there.
-    variance = np.maximum(exceeding * (1.0 - exceeding), 0.25 * (np.diff(exceeding, axis=1, append=1.0) > 0.5))
+    variance = np.maximum(
+        exceeding * (1.0 - exceeding), 0.25 * (np.diff(exceeding, axis=1, append=1.0) > 0.5)
+    )
     tail_errors = np.sqrt((probability**2 * variance / counts).sum(axis=1))
     quantile_errors = np.empty(len(levels))
     for i, (level, unsure) in enumerate(zip(levels, tail_errors, strict=True)):
@@ -286,7 +302,9 @@ def design(
     )
 
 
-def pilot_ratio(fitted: LossGivenQ, counts: IntArray, found: Design, levels: tuple[float, ...]) -> tuple[float, ...]:
+def pilot_ratio(
+    fitted: LossGivenQ, counts: IntArray, found: Design, levels: tuple[float, ...]
+) -> tuple[float, ...]:
     """Variance ratios that the design would have with the pilot's own strata and frequencies.
 
     Notes
@@ -310,7 +328,7 @@ def _cells(law: QuadraticLaw, fitted: LossGivenQ) -> tuple[FloatArray, FloatArra
     inner = fitted.edges[1:-1]
     knots = np.unique(np.concatenate([law.loss, np.clip(inner, law.loss[0], law.loss[-1])]))
     cells = np.unique(
-        np.concatenate([np.linspace(a, b, _CELLS_PER_KNOT, endpoint=False) for a, b in zip(knots, knots[1:], strict=False)])
+        np.concatenate([np.linspace(a, b, _CELLS_PER_KNOT, endpoint=False) for a, b in pairwise(knots)])
     )
     cells = np.append(cells, knots[-1])
     tail = law.tail(cells)

@@ -1,13 +1,14 @@
-"""The quadratic stand-in for a book's loss: its law, and the change of measure that makes large losses common.
+"""The quadratic stand-in for a book's loss: its law, and the tilt that makes large losses common.
 
-With moves ``x = rho A z``, z standard normal and ``rho = 1`` (normal) or ``rho = V**-0.5`` with V gamma distributed
-(Student t), the loss is close to ``Q = c0 + rho b'z + rho**2 sum(curvature * z**2)`` after a rotation of z. All
-functions take arrays of thresholds and work on them side by side.
+With moves ``x = rho A z``, z standard normal and ``rho = 1`` (normal) or ``rho = V**-0.5`` with V gamma
+distributed (Student t), the loss is close to ``Q = c0 + rho b'z + rho**2 sum(curvature * z**2)`` after a
+rotation of z. All functions take arrays of thresholds and work on them side by side.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +19,11 @@ __all__ = ["DeltaGamma", "Tilt", "delta_gamma", "log_likelihood_ratio", "tail_pr
 
 FloatArray = npt.NDArray[np.float64]
 ComplexArray = npt.NDArray[np.complex128]
+Numbers = npt.NDArray[Any]
 
-# Curvatures closer than this share of the largest are made equal, so that one axis can carry the slope of all of
-# them. Q only steers the sampling: whatever it misses stays in the loss and costs precision, never truth.
+# Curvatures closer than this share of the largest are made equal, so that one axis can carry the slope of
+# all of them. Q only steers the sampling: whatever it misses stays in the loss and costs precision, never
+# truth.
 _MERGE = 0.02
 # Slopes that make up less than this share of Q's variance are taken for zero.
 _FLAT = 1e-3
@@ -42,8 +45,8 @@ class DeltaGamma:
     slope, curvature : ndarray of shape (n_axes,)
         Coefficients of z and z squared; slopes are not negative and the first axis matters most.
     root : ndarray of shape (n_factors, n_normals)
-        Square root of the (dispersion) covariance in the rotated normals: the axes of Q first, then those that
-        do not enter Q.
+        Square root of the (dispersion) covariance in the rotated normals: the axes of Q first, then those
+        that do not enter Q.
     dof : float or None
         Degrees of freedom of the t factors; None for normal ones.
     n_radial : int
@@ -79,7 +82,8 @@ class Tilt:
     threshold, theta : ndarray of shape (n,)
         x and the tilt that makes it the typical value of Q.
     log_bound : ndarray of shape (n,)
-        Cumulant generating function of ``Q_x = V (Q - x)`` at theta; ``P(Q > x) <= exp(log_bound)`` if theta > 0.
+        Cumulant generating function of ``Q_x = V (Q - x)`` at theta; ``P(Q > x) <= exp(log_bound)`` if theta
+        > 0.
     width : ndarray of shape (n,)
         Its second derivative.
     rate : ndarray of shape (n,)
@@ -132,7 +136,8 @@ def delta_gamma(
     ----------
     .. [1] Glasserman, Heidelberger, Shahabuddin (2000), Variance reduction techniques for estimating
        value-at-risk, Management Science 46(10).
-    .. [2] Glasserman, Heidelberger, Shahabuddin (2002), Portfolio value-at-risk with heavy-tailed risk factors,
+    .. [2] Glasserman, Heidelberger, Shahabuddin (2002), Portfolio value-at-risk with heavy-tailed risk
+    factors,
        Mathematical Finance 12(3).
     """
     first = np.asarray(gradient, dtype=np.float64)
@@ -206,13 +211,13 @@ def _merge(
 def _groups(model: DeltaGamma) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Distinct curvatures, the squared slopes on them and how many axes each has."""
     values, inverse, counts = np.unique(model.curvature, return_inverse=True, return_counts=True)
-    squares = np.bincount(inverse, weights=model.slope**2, minlength=values.size)
+    squares = np.bincount(inverse, weights=model.slope**2, minlength=values.size).astype(np.float64)
     return values, squares, counts.astype(np.float64)
 
 
 def _cumulant(
-    groups: tuple[FloatArray, FloatArray, FloatArray], dof: float | None, s: npt.NDArray, shift: npt.NDArray
-) -> npt.NDArray:
+    groups: tuple[FloatArray, FloatArray, FloatArray], dof: float | None, s: Numbers, shift: FloatArray
+) -> Numbers:
     """Log transform of ``Q_x`` at real or complex `s`, where `shift` is ``c0 - x``."""
     values, squares, counts = groups
     base = 1.0 - 2.0 * s[..., None] * values
@@ -240,8 +245,8 @@ def tilt(model: DeltaGamma, thresholds: npt.ArrayLike) -> Tilt:
     Notes
     -----
     For normal factors this solves ``psi'(theta) = x``. For t factors the minimum also minimises the bound
-    ``exp(2 psi_x(theta))`` of the second moment of the tilted indicator. The derivative grows in theta, so that
-    bisection finds its zero; where V's tilted law does not exist theta is too far from zero.
+    ``exp(2 psi_x(theta))`` of the second moment of the tilted indicator. The derivative grows in theta, so
+    that bisection finds its zero; where V's tilted law does not exist theta is too far from zero.
     """
     x = np.atleast_1d(np.asarray(thresholds, dtype=np.float64))
     values, squares, counts = _groups(model)
@@ -342,10 +347,10 @@ def tail_probability(model: DeltaGamma, thresholds: npt.ArrayLike) -> tuple[Floa
 
     Notes
     -----
-    ``P(Q > x) = 1/(2 pi i) int exp(psi_x(s)) / s ds`` along a path that crosses the real axis at theta > 0; left
-    of zero the same integral is ``-P(Q <= x)``. The trapezoidal rule in u with ``s = theta + width (i sinh u +
-    bend (cosh u - 1))`` has exponentially small error; the path is bent to the side on which the integrand
-    dies faster, without which few gamma axes would leave a slowly decaying oscillation.
+    ``P(Q > x) = 1/(2 pi i) int exp(psi_x(s)) / s ds`` along a path that crosses the real axis at theta > 0;
+    left of zero the same integral is ``-P(Q <= x)``. The trapezoidal rule in u with ``s = theta + width (i
+    sinh u + bend (cosh u - 1))`` has exponentially small error; the path is bent to the side on which the
+    integrand dies faster, without which few gamma axes would leave a slowly decaying oscillation.
     """
     x = np.atleast_1d(np.asarray(thresholds, dtype=np.float64))
     groups = _groups(model)

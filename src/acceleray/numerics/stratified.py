@@ -1,10 +1,11 @@
 """Exact draws from the strata of a quadratic: paths whose delta-gamma loss lies in a given interval.
 
-The nominal law of the moves given that Q lies in a stratum does not depend on any tilt, so that a path from stratum k
-represents ``probability[k] / n_k`` of all paths, whatever was done to find it. A proposal fixes all but one variable
-under a tilted law aimed at the stratum, is kept in proportion to what the last variable can still contribute, and
-then draws that variable by inversion among the values that put Q into the stratum. The last variable is the axis
-that matters most or, for a hedged book, the distance from the centre in the axes without slope.
+The nominal law of the moves given that Q lies in a stratum does not depend on any tilt, so that a path from
+stratum k represents ``probability[k] / n_k`` of all paths, whatever was done to find it. A proposal fixes
+all but one variable under a tilted law aimed at the stratum, is kept in proportion to what the last variable
+can still contribute, and then draws that variable by inversion among the values that put Q into the stratum.
+The last variable is the axis that matters most or, for a hedged book, the distance from the centre in the
+axes without slope.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from numba import njit
 from scipy import special
 
 from acceleray.errors import NumericalError
-from acceleray.numerics.delta_gamma import DeltaGamma, tail_probability, tilt
 from acceleray.numerics.compiled_laws import (
     chi_square_tail,
     chi_square_within,
     upper_tail,
     upper_tail_quantile,
 )
+from acceleray.numerics.delta_gamma import DeltaGamma, tail_probability, tilt
 
 __all__ = ["Strata", "allocate", "draw_moves", "stratify"]
 
@@ -210,7 +211,7 @@ def allocate(shares: npt.ArrayLike, n_paths: int) -> IntArray:
     counts = np.floor(exact).astype(np.int64)
     missing = n_paths - wanted.size - int(counts.sum())
     counts[np.argsort(counts - exact, kind="stable")[:missing]] += 1
-    return counts + 1
+    return np.asarray(counts + 1, dtype=np.int64)
 
 
 def draw_moves(
@@ -262,10 +263,8 @@ def draw_moves(
         rows = math.ceil(left + 2.0 * math.sqrt(left)) + 16
         normals = generator.standard_normal((rows, n_normals))
         uniforms = generator.random((rows, 2))
-        if model.dof is None:
-            gammas = np.empty(0)
-        else:
-            gammas = generator.standard_gamma(0.5 * model.dof, size=rows)
+        shape = 0.0 if model.dof is None else 0.5 * model.dof
+        gammas = generator.standard_gamma(shape, size=rows if shape else 0)
         _fill(
             normals, uniforms, gammas, free, counts, position, strata.edges, strata.theta, strata.threshold,
             strata.rate, cap, first, drift, deviation, model.constant, model.slope, model.curvature,
@@ -275,7 +274,7 @@ def draw_moves(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _pieces(low, high, slope, curvature):  # type: ignore[no-untyped-def]  # compiled
+def _pieces(low: float, high: float, slope: float, curvature: float) -> tuple[float, float, float, float]:
     """At most two intervals of z on which ``low < slope z + curvature z**2 <= high``, for slope >= 0."""
     if curvature == 0.0:
         return low / slope, high / slope, 0.0, 0.0
@@ -311,19 +310,19 @@ def _pieces(low, high, slope, curvature):  # type: ignore[no-untyped-def]  # com
 
 
 @njit(cache=True, nogil=True)
-def _mass(start, stop):  # type: ignore[no-untyped-def]  # compiled
-    """Normal probability of an interval, from the side where it is small."""
+def _mass(start: float, stop: float) -> float:
+    """Return the normal probability of an interval, from the side where it is small."""
     if stop <= start:
         return 0.0
     if start >= 0.0:
-        return upper_tail(start) - upper_tail(stop)
+        return float(upper_tail(start) - upper_tail(stop))
     if stop <= 0.0:
-        return upper_tail(-stop) - upper_tail(-start)
-    return 1.0 - upper_tail(stop) - upper_tail(-start)
+        return float(upper_tail(-stop) - upper_tail(-start))
+    return float(1.0 - upper_tail(stop) - upper_tail(-start))
 
 
 @njit(cache=True, nogil=True)
-def _within(start, stop, mass, share):  # type: ignore[no-untyped-def]  # compiled
+def _within(start: float, stop: float, mass: float, share: float) -> float:
     """Invert the normal law inside an interval of known mass."""
     if start >= 0.0:
         value = upper_tail_quantile(upper_tail(start) - share * mass)
@@ -331,11 +330,23 @@ def _within(start, stop, mass, share):  # type: ignore[no-untyped-def]  # compil
         value = -upper_tail_quantile(upper_tail(-stop) - share * mass)
     else:
         value = -upper_tail_quantile(upper_tail(-start) + share * mass)
-    return min(max(value, start), stop)
+    return float(min(max(value, start), stop))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _search_caps(mixing, normals, edges, theta, threshold, log_bound, constant, slope, curvature, least, most):  # type: ignore[no-untyped-def]  # compiled
+def _search_caps(
+    mixing: FloatArray,
+    normals: FloatArray,
+    edges: FloatArray,
+    theta: FloatArray,
+    threshold: FloatArray,
+    log_bound: FloatArray,
+    constant: float,
+    slope: float,
+    curvature: float,
+    least: float,
+    most: float,
+) -> FloatArray:
     caps = np.full(theta.size, -np.inf)
     for k in range(theta.size):
         base = 1.0 - 2.0 * theta[k] * curvature
@@ -367,7 +378,19 @@ def _search_caps(mixing, normals, edges, theta, threshold, log_bound, constant, 
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _search_radial_caps(mixing, squares, spans, edges, theta, threshold, log_bound, constant, n_radial, least, most):  # type: ignore[no-untyped-def]  # compiled
+def _search_radial_caps(
+    mixing: FloatArray,
+    squares: FloatArray,
+    spans: FloatArray,
+    edges: FloatArray,
+    theta: FloatArray,
+    threshold: FloatArray,
+    log_bound: FloatArray,
+    constant: float,
+    n_radial: int,
+    least: float,
+    most: float,
+) -> FloatArray:
     caps = np.full(theta.size, -np.inf)
     for k in range(theta.size):
         for v in mixing[k]:
@@ -399,11 +422,29 @@ def _search_radial_caps(mixing, squares, spans, edges, theta, threshold, log_bou
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _fill(
-    normals, uniforms, gammas, free, counts, position, edges, theta, threshold,
-    rate, cap, first, drift, deviation, constant, slope, curvature,
-    n_radial, root, moves, quadratic,
-):  # type: ignore[no-untyped-def]  # fmt: skip  # compiled
-    """Use proposals in their order until they or the wanted paths run out; `position` says where it stands."""
+    normals: FloatArray,
+    uniforms: FloatArray,
+    gammas: FloatArray,
+    free: FloatArray,
+    counts: IntArray,
+    position: IntArray,
+    edges: FloatArray,
+    theta: FloatArray,
+    threshold: FloatArray,
+    rate: FloatArray,
+    cap: FloatArray,
+    first: FloatArray,
+    drift: FloatArray,
+    deviation: FloatArray,
+    constant: float,
+    slope: FloatArray,
+    curvature: FloatArray,
+    n_radial: int,
+    root: FloatArray,
+    moves: FloatArray,
+    quadratic: FloatArray,
+) -> None:
+    """Use proposals in their order until they or the wanted paths run out; `position` keeps the place."""
     n_axes, n_factors = slope.size, moves.shape[1]
     skip = 0 if n_radial > 0 else 1
     k, done = position[0], position[1]

@@ -1,8 +1,8 @@
 """Tail measures of weighted paths that come in blocks, with intervals from sectioning over the blocks.
 
-Each block is a complete sample of its own, so that the blocks repeat one experiment independently: the spread of a
-linear statistic over the blocks is its sampling error, whatever happened inside them. The weights of a block add up
-to about one over the number of blocks; see `acceleray.risk.importance`.
+Each block is a complete sample of its own, so that the blocks repeat one experiment independently: the
+spread of a linear statistic over the blocks is its sampling error, whatever happened inside them. The
+weights of a block add up to about one over the number of blocks; see `acceleray.risk.importance`.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ def weighted_value_at_risk(
     array, masses, members = _checked(losses, weights, blocks)
     check_confidence(confidence)
     value = float(value_at_risk(array, level=level, weights=masses))
-    # Half of a tie at the quantile is counted as beyond it, so that a lattice of losses does not bias the test.
+    # Half of a tie at the quantile is counted as beyond it, so that a lattice of losses does not bias the
+    # test.
     beyond = np.where(array > value, masses, 0.0) + 0.5 * np.where(array == value, masses, 0.0)
     parts = _per_block(beyond, members)
     if parts.size < MIN_BLOCKS:
@@ -202,8 +203,11 @@ def tail_effective_size(losses: npt.ArrayLike, weights: npt.ArrayLike, *, level:
     Kish's size of all paths says nothing here: a good sampler gives the body few paths of large weight.
     """
     array, masses = one_sample(losses), np.asarray(weights, dtype=np.float64)
-    tail = masses[array >= float(value_at_risk(array, level=level, weights=masses))]
-    return float(tail.sum() ** 2 / (tail**2).sum())
+    quantile = float(value_at_risk(array, level=level, weights=masses))
+    tail = masses[array > quantile]
+    # The path at the quantile counts with the part of its mass beyond the level, as in the shortfall.
+    part = max(1.0 - level - float(tail.sum()), 0.0)
+    return (float(tail.sum()) + part) ** 2 / (float((tail**2).sum()) + part**2)
 
 
 def _checked(

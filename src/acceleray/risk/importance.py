@@ -52,8 +52,8 @@ class Diagnosis:
     theta : float or None
         Tilt at the stratum furthest out.
     variance_ratios : tuple of float
-        For every level, the predicted variance of the plain tail probability over that of this set, path for path;
-        the smaller one of two predictions. Empty if there was no pilot.
+        For every level, the predicted variance of the plain tail probability over that of this set, path for
+        path; the smaller one of two predictions. Empty if there was no pilot.
     proposals_per_path : float
         How many proposals it takes to keep one.
     n_pilot : int
@@ -124,9 +124,9 @@ class Importance:
 
         Notes
         -----
-        The weights of all scenarios add up to one (up to rounding), and those of every block of a stratified set
-        to one over the number of blocks, not only on average. The first B of N blocks are an unbiased sample as
-        well; their weights times N / B add up to one. Plain paths weigh one over their number.
+        The weights of all scenarios add up to one (up to rounding), and those of every block of a stratified
+        set to one over the number of blocks, not only on average. The first B of N blocks are an unbiased
+        sample as well; their weights times N / B add up to one. Plain paths weigh one over their number.
         """
         if isinstance(self.plan, Stratified):
             return self.plan.weights(block)
@@ -156,8 +156,8 @@ def prepare_importance(
     Parameters
     ----------
     loss : callable
-        Full revaluation of the target book: shocked levels of shape (n_scenarios, n_factors) to losses of shape
-        (n_scenarios,). Called for the base and for the pilot.
+        Full revaluation of the target book: shocked levels of shape (n_scenarios, n_factors) to losses of
+        shape (n_scenarios,). Called for the base and for the pilot.
     gradient, hessian : ndarray of shape (n_factors,) and (n_factors, n_factors)
         Derivatives of the loss with respect to the moves (log or absolute, as `log_moves` says) at no move.
     root : ndarray of shape (n_factors, n_normals)
@@ -180,8 +180,8 @@ def prepare_importance(
         For t moves: the covariance is theirs; otherwise it is the dispersion matrix.
     defensive_share : float
         Share of the paths that goes to the strata in proportion to their probability. No weight exceeds
-        ``1 / (defensive_share * n_paths)`` by more than rounding, and no figure of any other book has more than
-        ``1 / defensive_share`` times the variance of plain sampling.
+        ``1 / (defensive_share * n_paths)`` by more than rounding, and no figure of any other book has more
+        than ``1 / defensive_share`` times the variance of plain sampling.
 
     Returns
     -------
@@ -233,7 +233,8 @@ def prepare_importance(
     fitted = fit_losses(losses, quadratic, counts, strata.edges, strata.probability, levels)
     found = design(law, fitted, levels, n_strata=n_strata, defensive_share=defensive_share)
     ratios = tuple(
-        float(min(pair)) for pair in zip(found.ratios, pilot_ratio(fitted, counts, found, levels), strict=True)
+        float(min(pair))
+        for pair in zip(found.ratios, pilot_ratio(fitted, counts, found, levels), strict=True)
     )
     try:
         strata = stratify(model, found.inner_edges)
@@ -272,9 +273,7 @@ def prepare_importance(
     )
 
 
-def _plain(
-    plan: Drawn, reason: str, ratios: tuple[float, ...] = (), n_pilot: int = 0
-) -> Importance:
+def _plain(plan: Drawn, reason: str, ratios: tuple[float, ...] = (), n_pilot: int = 0) -> Importance:
     return Importance(
         plan=plan,
         diagnosis=Diagnosis(
