@@ -80,8 +80,8 @@ class LossGivenQ:
         Of the pilot's strata.
     intercept, slope, centre, deviation : ndarray of shape (n_strata,)
         In stratum k the loss is ``intercept + slope (Q - centre)`` with a spread of ``deviation`` around it.
-    exceeding : ndarray of shape (n_levels, n_strata)
-        Share of the stratum's losses above the quantile of each level.
+    exceeding, reaching : ndarray of shape (n_levels, n_strata)
+        Share of the stratum's losses above the quantile of each level, and of those not below it.
     quantiles, quantile_errors : ndarray of shape (n_levels,)
         The pilot's values at risk and their standard errors.
     """
@@ -93,6 +93,7 @@ class LossGivenQ:
     centre: FloatArray
     deviation: FloatArray
     exceeding: FloatArray
+    reaching: FloatArray
     quantiles: FloatArray
     quantile_errors: FloatArray
 
@@ -197,6 +198,7 @@ def fit_losses(
         rest = y - intercept - slope * (x - centre)
         fits[:, k] = intercept, slope, centre, np.sqrt((rest**2).sum() / max(x.size - 2, 1))
     exceeding = np.array([np.bincount(members, weights=losses > x) / counts for x in quantiles])
+    reaching = np.array([np.bincount(members, weights=losses >= x) / counts for x in quantiles])
     # A stratum that holds the quantile of a loss without noise shows no variance when it is cut right there.
     variance = np.maximum(
         exceeding * (1.0 - exceeding), 0.25 * (np.diff(exceeding, axis=1, append=1.0) > 0.5)
@@ -215,6 +217,7 @@ def fit_losses(
         centre=fits[2],
         deviation=fits[3],
         exceeding=exceeding,
+        reaching=reaching,
         quantiles=quantiles,
         quantile_errors=quantile_errors,
     )
@@ -315,11 +318,17 @@ def pilot_ratio(
     at = np.interp(fitted.edges[1:-1], found.cells, found.running)
     shares = np.maximum(np.diff(np.concatenate([[0.0], at, [1.0]])), 1e-12)
     result = []
-    for level, frequency in zip(levels, fitted.exceeding, strict=True):
-        # The divisor n - 1 makes the binomial variance unbiased.
-        variance = frequency * (1.0 - frequency) * counts / np.maximum(counts - 1, 1)
-        total = float((fitted.probability**2 * variance / shares).sum())
-        result.append(level * (1.0 - level) / total if total > 0.0 else np.inf)
+    for above, reaching in zip(fitted.exceeding, fitted.reaching, strict=True):
+        ratios = []
+        # Losses that tie at the quantile may be all above it or all not: both events have to gain.
+        for frequency in (above, reaching):
+            probability = float((fitted.probability * frequency).sum())
+            # The divisor n - 1 makes the binomial variance unbiased.
+            variance = frequency * (1.0 - frequency) * counts / np.maximum(counts - 1, 1)
+            total = float((fitted.probability**2 * variance / shares).sum())
+            if total > 0.0:
+                ratios.append(probability * (1.0 - probability) / total)
+        result.append(min(ratios, default=np.inf))
     return tuple(result)
 
 

@@ -89,8 +89,6 @@ class Stratified:
 
     def weights(self, block: int) -> FloatArray:
         """Weights of a block, shape (n_in_block,); see `Importance.weights`."""
-        if not 0 <= block < len(self.blocks):
-            raise IndexError(f"block must lie in [0, {len(self.blocks)}), was {block}")
         per_path = self.strata.probability / self.counts / len(self.blocks)
         return np.repeat(per_path, self.counts)
 
@@ -128,6 +126,8 @@ class Importance:
         set to one over the number of blocks, not only on average. The first B of N blocks are an unbiased
         sample as well; their weights times N / B add up to one. Plain paths weigh one over their number.
         """
+        if not 0 <= block < len(self.blocks):
+            raise IndexError(f"block must lie in [0, {len(self.blocks)}), was {block}")
         if isinstance(self.plan, Stratified):
             return self.plan.weights(block)
         first, stop = self.plan.blocks.bounds(block)
