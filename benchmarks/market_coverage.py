@@ -26,7 +26,7 @@ CONFIDENCE = 0.95
 
 
 def nodes(book: OptionBook) -> dict[str, Node]:
-    """The whole book, half of its assets, and a holding that has nothing to do with its tail."""
+    """Name the whole book, half of its assets, and one spot holding that hardly matters to its tail."""
     half = book.factor < book.base.size // 2
     part = replace(
         book,

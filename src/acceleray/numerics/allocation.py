@@ -305,9 +305,7 @@ def design(
     )
 
 
-def pilot_ratio(
-    fitted: LossGivenQ, counts: IntArray, found: Design, levels: tuple[float, ...]
-) -> tuple[float, ...]:
+def pilot_ratio(fitted: LossGivenQ, counts: IntArray, found: Design) -> tuple[float, ...]:
     """Variance ratios that the design would have with the pilot's own strata and frequencies.
 
     Notes

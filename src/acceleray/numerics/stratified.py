@@ -32,8 +32,8 @@ __all__ = ["Strata", "allocate", "draw_moves", "stratify"]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-# The transform's inverse must agree with half its nodes to this share of the smallest stratum; the rule converges
-# exponentially, so that its own error is about the square of that.
+# The transform's inverse must agree with half its nodes to this share of the smallest stratum; the rule
+# converges exponentially, so that its own error is about the square of that.
 _TRANSFORM_ERROR = 1e-4
 # The largest acceptance weight is searched on a grid; a smooth function exceeds its grid maximum by less.
 _BOUND_MARGIN = 1.02

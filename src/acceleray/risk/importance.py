@@ -87,8 +87,8 @@ class Stratified:
         moves, _ = draw_moves(self.model, self.strata, self.counts, generator)
         return apply_moves(self.base, moves, self.log_moves)
 
-    def weights(self, block: int) -> FloatArray:
-        """Weights of a block, shape (n_in_block,); see `Importance.weights`."""
+    def block_weights(self) -> FloatArray:
+        """Weights of any block, shape (block_size,): the same for all; see `Importance.weights`."""
         per_path = self.strata.probability / self.counts / len(self.blocks)
         return np.repeat(per_path, self.counts)
 
@@ -129,7 +129,7 @@ class Importance:
         if not 0 <= block < len(self.blocks):
             raise IndexError(f"block must lie in [0, {len(self.blocks)}), was {block}")
         if isinstance(self.plan, Stratified):
-            return self.plan.weights(block)
+            return self.plan.block_weights()
         first, stop = self.plan.blocks.bounds(block)
         return np.full(stop - first, 1.0 / self.plan.blocks.n_scenarios)
 
@@ -233,8 +233,7 @@ def prepare_importance(
     fitted = fit_losses(losses, quadratic, counts, strata.edges, strata.probability, levels)
     found = design(law, fitted, levels, n_strata=n_strata, defensive_share=defensive_share)
     ratios = tuple(
-        float(min(pair))
-        for pair in zip(found.ratios, pilot_ratio(fitted, counts, found, levels), strict=True)
+        float(min(pair)) for pair in zip(found.ratios, pilot_ratio(fitted, counts, found), strict=True)
     )
     try:
         strata = stratify(model, found.inner_edges)
