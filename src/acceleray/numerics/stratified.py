@@ -32,7 +32,7 @@ __all__ = ["Strata", "allocate", "draw_moves", "stratify"]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-# The transform's inverse must agree with half its nodes to this share of the smallest stratum; the rule
+# The transform's inverse must agree with half its nodes to this share of each stratum; the rule
 # converges exponentially, so that its own error is about the square of that.
 _TRANSFORM_ERROR = 1e-4
 # The largest acceptance weight is searched on a grid; a smooth function exceeds its grid maximum by less.
@@ -96,7 +96,8 @@ def stratify(model: DeltaGamma, inner_edges: npt.ArrayLike) -> Strata:
         raise ValueError("edges must be finite and increasing, and at least one")
     exceeding, error = tail_probability(model, inner)
     probability = -np.diff(np.concatenate([[1.0], exceeding, [0.0]]))
-    if not (probability > 0.0).all() or (error > _TRANSFORM_ERROR * probability.min()).any():
+    ends = np.append(error, 0.0) + np.append(0.0, error)
+    if not (probability > 0.0).all() or (ends > _TRANSFORM_ERROR * probability).any():
         raise NumericalError("delta-gamma: the law of the quadratic loss could not be computed")
     edges = np.concatenate([[-np.inf], inner, [np.inf]])
     # Most of a stratum lies at its end towards the centre.
