@@ -4,7 +4,7 @@ Both use the same revaluation. A repetition is one block; plans are made anew wi
 lucky pilot does not count twice. The time of a plan and its pilot is spread over ``--paths`` paths. Run it
 alone:
 
-    OMP_NUM_THREADS=1 PYTHONPATH=src python benchmarks/market_variance.py
+    OMP_NUM_THREADS=1 PYTHONPATH=src:. python -m benchmarks.market_variance
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json
 import time
 
 import numpy as np
-from market_books import OptionBook, mixed, scaled, short_options
+from benchmarks.market_books import OptionBook, mixed, scaled, short_options
 
 from acceleray.numerics.order_statistics import value_at_risk
 
