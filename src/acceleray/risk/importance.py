@@ -28,13 +28,15 @@ BoolArray = npt.NDArray[np.bool_]
 
 # A pilot costs at most this share of the paths, so that plain sampling after it loses less than a tenth.
 _PILOT_SHARE = 0.04
-_MIN_PILOT, _MAX_PILOT = 400, 4096
+_MIN_PILOT, _MAX_PILOT = 400, 8192
 _PILOT_STRATA = 24
 _MAX_STRATA = 96
 # Paths per stratum and block below which rounding would spoil the allocation.
 _MIN_PER_STRATUM = 8
-# The predicted gain, after the cost of rejected proposals, below which plain paths are drawn.
-_MIN_GAIN = 1.5
+# The predicted gain, after the cost of rejected proposals, below which plain paths are drawn. Where the loss
+# has rare jumps that the quadratic does not know, a pilot that met few of them predicts up to two in error;
+# books that the quadratic does describe gain tens.
+_MIN_GAIN = 4.0
 # Cost of one rejected proposal as a share of a plain path with its revaluation: normals of one path.
 _PROPOSAL_COST = 0.5
 
