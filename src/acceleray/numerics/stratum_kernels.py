@@ -150,8 +150,8 @@ def search_radial_caps(
 ) -> FloatArray:
     """Search the largest log acceptance weight when the last variable is the distance in the radial axes.
 
-    As `search_caps`, with the edges at `squares` of the stretched distance and for all `spans`, the curvatures
-    that a direction can have.
+    As `search_caps`, with the edges at `squares` of the stretched distance and for all `spans`, the
+    curvatures that a direction can have.
     """
     caps = np.full(theta.size, -np.inf)
     for k in range(theta.size):
