@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 from benchmarks.market_books import scaled, short_options
@@ -96,3 +98,10 @@ def test_bad_losses_and_arguments_are_refused():
             prepare(square, np.ones(2), np.eye(2), **wrong)
     with pytest.raises(IndexError):
         prepare(square, np.zeros(2), np.diag([2.0, -2.0])).weights(1000)
+
+
+def test_a_plan_travels_to_another_process_unchanged():
+    found = short_options().importance((0.99,), **SETTINGS)
+    copy = pickle.loads(pickle.dumps(found))
+    np.testing.assert_array_equal(copy.levels(2), found.levels(2))
+    np.testing.assert_array_equal(copy.weights(2), found.weights(2))
