@@ -156,10 +156,11 @@ def chi_square_within(start: float, stop: float, share: float, n: int) -> float:
         density = (
             0.5 * math.exp((0.5 * n - 1.0) * math.log(0.5 * x) - 0.5 * x - log_gamma) if x > 0.0 else 0.0
         )
-        moved = x + miss / density if density > 0.0 else low
-        if not low < moved < high:
+        moved = x + miss / density if density > 0.0 else -1.0
+        if not low <= moved <= high:
             moved = 0.5 * (low + high)
-        if abs(moved - x) <= 1e-14 * moved:
+        # Newton squares the error: a step this small leaves less than rounding.
+        if abs(moved - x) <= 1e-9 * moved:
             return moved
         x = moved
     return x
