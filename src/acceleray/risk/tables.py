@@ -138,7 +138,7 @@ def contributions_table(pnl: Pnl, book: Book, nodes: Sequence[str], *, level: fl
         if not book.children(node):
             continue
         for dimension, by in (("portfolio", "portfolio_id"), ("instrument", "instrument_id")):
-            split = pnl.contributions("ES", level, by, node)  # type: ignore[arg-type]  # a literal, in a loop
+            split = pnl.contributions("ES", level, by, node)
             count = split.num_rows
             parts.append(
                 pa.table(

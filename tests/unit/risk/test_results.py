@@ -81,7 +81,7 @@ def test_what_was_left_out_is_told(market):
     )
     assert pnl.excluded == (("Alpha/Long", "FUND", "missing factor_id: unknown factor 'NDX'"),)
     assert pnl.cube.shape == (7, 100)
-    with pytest.raises(UsageError, match="'VaR'"):
-        pnl.contributions("VaR")
-    with pytest.raises(UsageError, match="by: expected"):
+    with pytest.raises(UsageError, match="'VaR' or 'ES', was 'TVaR'"):
+        pnl.contributions("TVaR")
+    with pytest.raises(UsageError, match="cut by 'sector'"):
         pnl.contributions(by="sector")
