@@ -91,7 +91,7 @@ def test_a_proxy_stands_in_where_there_is_no_past():
 
 
 def test_a_position_without_a_past_stops_where_the_settings_say_so():
-    with pytest.raises(InputDataError, match="1 positions of 'Fund' have no past moves.*Q B"):
+    with pytest.raises(InputDataError, match=r"1 positions of 'Fund' have no past moves.*Q B"):
         stressed_es(simple_book(), simple_market(None), window_days=30, on_failed="stop")
 
 
