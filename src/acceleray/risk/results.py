@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from acceleray.risk.contributions import Members, decomposed, split_table
 from acceleray.risk.cube import GainsCube, path_sums
 from acceleray.risk.cuts import membership, restricted
 from acceleray.risk.estimates import TailMeasure, check_measure, estimated
-from acceleray.risk.valuation import ResolvedBook, unit_prices
+from acceleray.risk.valuation import unit_prices
 
 __all__ = ["Pnl"]
 
@@ -167,8 +168,7 @@ class Pnl(GainsCube):
     def _members(self, by: str, portfolio_id: str) -> Members:
         rows, priced = self.rows(portfolio_id), self.resolution.priced
         names, groups = membership(self.resolution.book, priced.positions[rows], by, portfolio_id)
-        held = restricted(priced, rows)
-        values = _unit_values(priced, self.base)[held.instrument_rows] * held.quantities
+        values = self._exposures[rows]
 
         def sums(members: IntArray, scenarios: IntArray) -> FloatArray:
             asked = np.isin(groups, members)
@@ -187,6 +187,15 @@ class Pnl(GainsCube):
             sum_error=_SUM_ERROR * float(np.abs(values).sum()),
         )
 
+    @cached_property
+    def _exposures(self) -> FloatArray:
+        """Value of every position in base currency; of a future, its notional."""
+        book = self.resolution.priced
+        rates = book.now.rates(self.base[:, None], 0, book.now.count)[:, 0]
+        values = unit_prices(book, self.base[None, :])[0] * book.now.multipliers * rates
+        held: FloatArray = values[book.instrument_rows] * book.quantities
+        return held
+
     def _measure(self, measure: TailMeasure, level: float, portfolio_id: str, confidence: float) -> Measure:
         self._require_measure(measure)
         losses = -self.node(portfolio_id)
@@ -204,10 +213,3 @@ class Pnl(GainsCube):
         check_measure(measure)
         if self.labels.method == "stress":
             raise UsageError("named stresses have no probabilities, so there is no VaR or ES of them")
-
-
-def _unit_values(book: ResolvedBook, base: FloatArray) -> FloatArray:
-    """Value of one contract of each instrument in base currency; of a future, its notional."""
-    rates = book.now.rates(base[:, None], 0, book.now.count)[:, 0]
-    values: FloatArray = unit_prices(book, base[None, :])[0] * book.now.multipliers * rates
-    return values
