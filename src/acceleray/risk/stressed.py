@@ -21,6 +21,7 @@ from acceleray.risk.cuts import below
 from acceleray.risk.estimates import estimated
 from acceleray.risk.market import BLOCK_SIZE, revaluations, workers
 from acceleray.risk.plans import Labels
+from acceleray.risk.proxies import with_proxies
 from acceleray.risk.resolve import Resolution, factor_columns, resolve
 
 __all__ = ["METHOD", "StressedEs", "StressedHistory", "stressed_es"]
@@ -180,7 +181,7 @@ class StressedHistory:
         priced = resolution.priced
         own = horizon_moves(market.levels, market.move_kinds, horizon_days)
         own[:, market.fixed] = 0.0
-        moves = _with_proxies(own, market)
+        moves = with_proxies(own, market)
         missing = np.isnan(moves)
         # A factor has no gaps once it begins, and a proxy only lets it begin earlier.
         begins = missing.sum(axis=0)
@@ -292,39 +293,16 @@ class StressedHistory:
     def _note(
         self, node: str, window: tuple[dt.date, dt.date], n_windows: int, inside: slice, n_absent: int
     ) -> str:
-        absent = f"{n_absent} positions without a past for part of it left out there" if n_absent else ""
-        return "; ".join(
-            part
-            for part in (
-                f"the worst of {n_windows} windows of {self.window_days} moves for {node}, "
-                f"{window[0]} to {window[1]}",
-                f"{_share(self.proxied[inside]):.0%} of its factors by proxy",
-                f"{_share(self.missing[inside]):.0%} missing",
-                absent,
-            )
-            if part
-        )
+        parts = [
+            f"the worst of {n_windows} windows of {self.window_days} moves for {node}, {window[0]} to {window[1]}",
+            f"{_share(self.proxied[inside]):.0%} of its factors by proxy",
+            f"{_share(self.missing[inside]):.0%} missing",
+        ]
+        if n_absent:
+            parts.append(f"{n_absent} positions without a past for part of it left out there")
+        return "; ".join(parts)
 
 
 def _share(flags: npt.NDArray[np.bool_]) -> float:
     """Share of the factors that are flagged on some day."""
     return float(flags.any(axis=0).mean()) if flags.shape[1] else 0.0
-
-
-def _with_proxies(own: FloatArray, market: Market) -> FloatArray:
-    """Fill moves before a factor begins with those of its proxy, if that moves in the same way."""
-    moves = np.array(own)
-    column_of = {name: column for column, name in enumerate(market.factor_ids)}
-    for column in np.flatnonzero(np.isnan(own).any(axis=0)):
-        seen, at = {int(column)}, int(column)
-        while np.isnan(moves[:, column]).any():
-            name = market.factors[at].proxy
-            if name is None or column_of.get(name, at) in seen:
-                break
-            at = column_of[name]
-            if market.move_kinds[at] != market.move_kinds[column]:
-                break
-            seen.add(at)
-            gaps = np.isnan(moves[:, column])
-            moves[gaps, column] = own[gaps, at]
-    return moves
