@@ -294,7 +294,8 @@ class StressedHistory:
         self, node: str, window: tuple[dt.date, dt.date], n_windows: int, inside: slice, n_absent: int
     ) -> str:
         parts = [
-            f"worst of {n_windows} windows of {self.window_days} moves for {node}, {window[0]} to {window[1]}",
+            f"worst of {n_windows} windows of {self.window_days} moves for {node}, "
+            f"{window[0]} to {window[1]}",
             f"{_share(self.proxied[inside]):.0%} of its factors by proxy",
             f"{_share(self.missing[inside]):.0%} missing",
         ]
