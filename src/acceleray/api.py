@@ -31,6 +31,7 @@ from acceleray.risk.credit_losses import CreditLosses, simulate_credit_losses
 from acceleray.risk.market import revalue
 from acceleray.risk.results import Pnl
 from acceleray.risk.stress import stress_from_settings
+from acceleray.risk.stressed import StressedEs, stressed_es
 
 __all__ = [
     "Book",
@@ -47,9 +48,11 @@ __all__ = [
     "Pnl",
     "Project",
     "Stress",
+    "StressedEs",
     "backtest",
     "credit_losses",
     "revalue",
+    "stressed_es",
     "tail",
 ]
 

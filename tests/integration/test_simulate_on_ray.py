@@ -122,7 +122,8 @@ def _stage(folder, market, book, fits):
     assert counts["result.values"] == n_positions
     assert counts["result.pnl"] == n_positions * n_scenarios
     assert counts["result.scenarios"] == n_scenarios
-    assert counts["result.measures"] == n_nodes * 8 * 2
+    # VaR and ES of every set, and the stressed ES.
+    assert counts["result.measures"] == n_nodes * (8 * 2 + 1)
     assert counts["result.stress"] == n_nodes * len(SCENARIOS)
     assert counts["result.forecasts"] == n_nodes * 4 * 2 * 60
     assert counts["result.credit"] == 0

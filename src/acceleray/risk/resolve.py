@@ -23,7 +23,7 @@ from acceleray.risk.valuation import Instruments, ResolvedBook
 
 IntArray = npt.NDArray[np.int64]
 
-__all__ = ["Resolution", "aged", "base_currency_of", "resolve"]
+__all__ = ["Resolution", "aged", "base_currency_of", "factor_columns", "resolve"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -162,6 +162,35 @@ def aged(resolution: Resolution, market: Market, date: dt.date) -> ResolvedBook:
     then = assemble(found, market.base)
     columns = np.union1d(resolution.priced.columns, then.columns())
     return replace(resolution.priced, then=then, columns=columns)
+
+
+def factor_columns(resolution: Resolution, market: Market) -> list[tuple[int, ...]]:
+    """List the factors that each instrument depends on, as columns of the market, by row of the instrument.
+
+    Parameters
+    ----------
+    resolution : Resolution
+        Of the same market.
+    """
+    lookup = _Recorder(market, resolution.base_currency, 0)
+    found = []
+    for name in resolution.instrument_ids:
+        lookup.used.clear()
+        _priceable(resolution.book.instrument_rows[name], lookup, resolution.book, dict(resolution.residuals))
+        found.append(tuple(sorted(lookup.used)))
+    return found
+
+
+class _Recorder(Lookup):
+    """A look-up that remembers which factors were asked for."""
+
+    def __init__(self, market: Market, base_currency: str, history_days: int) -> None:
+        super().__init__(market, base_currency, history_days)
+        self.used: set[int] = set()
+
+    def usable(self, column: int) -> int:
+        self.used.add(column)
+        return super().usable(column)
 
 
 def _priceable(row: Mapping[str, Any], lookup: Lookup, book: Book, residuals: dict[str, float]) -> Priceable:

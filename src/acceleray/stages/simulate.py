@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from acceleray.config.models import SimulateSettings
-from acceleray.domain.book import Book
+from acceleray.domain.book import ROOT, Book
 from acceleray.domain.market import Market
 from acceleray.domain.scenario import FilteredHistorical, Historical, MonteCarlo, ScenarioSet
 from acceleray.domain.tables import contract
@@ -24,12 +26,15 @@ from acceleray.risk.position_files import PositionFiles
 from acceleray.risk.resolve import Resolution, resolve
 from acceleray.risk.results import Pnl
 from acceleray.risk.stress import stress_from_settings, stress_levels
+from acceleray.risk.stressed import StressedHistory
 from acceleray.risk.tables import (
     contributions_table,
     measures_table,
     nodes_with_positions,
     scenarios_table,
     stress_table,
+    stressed_rows,
+    tail_table,
     values_table,
 )
 from acceleray.risk.valuation import ResolvedBook
@@ -53,14 +58,17 @@ WRITES: tuple[str, ...] = (
     "result.scenarios",
     "result.measures",
     "result.contributions",
+    "result.tail",
     "result.stress",
     "result.forecasts",
     "result.credit",
 )
 ENGINE = "ray"
 
+FloatArray = npt.NDArray[np.float64]
+
 # Written together from the same revaluation; what a crash left unwritten is computed again.
-_MARKET_TABLES = WRITES[:6]
+_MARKET_TABLES = WRITES[:7]
 
 
 def scenario_sets(settings: SimulateSettings, t_dof: float) -> tuple[ScenarioSet, ...]:
@@ -143,10 +151,12 @@ def _simulate_market(context: StageContext, book: Book, market: Market, paramete
         for number, (_, labels) in enumerate(prepared)
         if labels.method.startswith("monte_carlo")
     }
-    gains = revaluations(jobs, market.base, stopping=rules, distributed=True)
+    history = _stressed_history(context, resolution, market)
+    every = jobs if history is None else [*jobs, history.job]
+    gains = revaluations(every, market.base, stopping=rules, distributed=True)
     results = [
         measured(resolution, labels, job, found, market.base)
-        for (_, labels), job, found in zip(prepared, jobs, gains, strict=True)
+        for (_, labels), job, found in zip(prepared, jobs, gains, strict=False)
     ]
     stressed = results.pop()
     nodes = nodes_with_positions(resolution)
@@ -161,8 +171,7 @@ def _simulate_market(context: StageContext, book: Book, market: Market, paramete
     written = [path for job, pnl in zip(jobs, results, strict=False) for path in _written(job, pnl)]
     tables.commit("result.pnl", written)
     tables.write("result.scenarios", scenarios_table([pnl.labels for pnl in results]))
-    tables.write(
-        "result.measures",
+    measures = [
         measures_table(
             results,
             nodes,
@@ -170,17 +179,67 @@ def _simulate_market(context: StageContext, book: Book, market: Market, paramete
             es_level=settings.es_level,
             interval_level=settings.interval_level,
             currency=context.settings.base_currency,
-        ),
-    )
-    tables.write("result.contributions", contributions_table(headline, book, nodes, level=settings.es_level))
+        )
+    ]
+    if history is not None:
+        measures.append(_stressed(context, history, gains[-1].by_portfolio, nodes))
+    tables.write("result.measures", pa.concat_tables(measures))
+    levels = {"es_level": settings.es_level, "var_level": settings.var_level}
+    contributions, unsplit = contributions_table(headline, book, nodes, **levels)
+    tables.write("result.contributions", contributions)
+    tables.write("result.tail", tail_table(headline, nodes, **levels))
     shares = stress_levels(stress, market, priced.columns).proxied_share
     tables.write("result.stress", stress_table(stressed, stress, shares, nodes))
     if context.record is not None:
         context.record["positions"] = len(resolution.reasons)
         context.record["positions_excluded"] = [list(each) for each in stressed.excluded]
+        context.record["var_not_split"] = unsplit
         context.record["scenarios"] = {
             f"{pnl.labels.method} {pnl.labels.horizon_days}": pnl.labels.note for pnl in results
         }
+
+
+def _stressed_history(
+    context: StageContext, resolution: Resolution, market: Market
+) -> StressedHistory | None:
+    """Prepare the stressed expected shortfall, where it is wanted and the history is long enough."""
+    settings = context.settings.simulate
+    window, horizon = settings.stressed_window_days, min(settings.horizons_days)
+    if window is None:
+        return None
+    if market.dates.size < window + horizon:
+        if context.record is not None:
+            context.record["stressed_es"] = f"not computed: the history has {market.dates.size} dates"
+        return None
+    return StressedHistory.of(
+        resolution, market, window_days=window, horizon_days=horizon, block_size=settings.block_size
+    )
+
+
+def _stressed(
+    context: StageContext, history: StressedHistory, by_group: FloatArray, nodes: tuple[str, ...]
+) -> pa.Table:
+    """Measure every node in the worst window of the fund."""
+    settings = context.settings.simulate
+    found = history.worst(
+        by_group,
+        level=settings.es_level,
+        confidence=settings.interval_level,
+        on_failed=settings.on_failed_position,
+        portfolio_id=ROOT,
+        nodes=nodes,
+    )
+    if context.record is not None:
+        fund = found[ROOT]
+        context.record["stressed_es"] = {
+            "window": [day.isoformat() for day in fund.window],
+            "proxied_share": fund.proxied_share,
+            "missing_share": fund.missing_share,
+            "absent": [list(each) for each in fund.absent],
+        }
+    return stressed_rows(
+        found, horizon_days=history.labels.horizon_days, currency=context.settings.base_currency
+    )
 
 
 def _written(job: Job, pnl: Pnl) -> list[Path]:
