@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import numpy as np
 import numpy.typing as npt
 
-from acceleray.domain.book import ROOT, Book
+from acceleray.domain.book import ROOT, Book, is_below
 from acceleray.domain.inputs import did_you_mean
 from acceleray.errors import UsageError
 from acceleray.numerics.aggregation import TreeSum
@@ -18,7 +18,6 @@ from acceleray.risk.valuation import ResolvedBook, positions_of
 __all__ = [
     "UNLABELLED",
     "attributes_of",
-    "below",
     "dimensions",
     "kept_gains",
     "membership",
@@ -144,12 +143,6 @@ def kept_gains(book: ResolvedBook, by_position: FloatArray, scenarios: IntArray)
     return total.result()
 
 
-def below(node: str) -> Callable[[str], bool]:
-    """Tell the portfolios at or below a node."""
-    prefix = f"{node}/"
-    return lambda name: node == ROOT or name == node or name.startswith(prefix)
-
-
 def _child(portfolio_id: str, node: str) -> str:
     """Node directly below `node` on the way to a portfolio, or `node` itself when it is that portfolio."""
     if portfolio_id == node:
@@ -162,7 +155,7 @@ def _portfolios(book: Book, patterns: tuple[str, ...]) -> npt.NDArray[np.bool_]:
     nodes: set[str] = set()
     for pattern in patterns:
         nodes.update(_matching("portfolio_id", pattern, book.nodes))
-    inside = {name for name in set(book.portfolio_ids) if any(below(node)(name) for node in nodes)}
+    inside = {name for name in set(book.portfolio_ids) if any(is_below(name, node) for node in nodes)}
     return np.array([name in inside for name in book.portfolio_ids], dtype=bool)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from acceleray.domain.book import ROOT, Book
+from acceleray.domain.book import Book, is_below
 from acceleray.domain.market import FactorKind, Market
 from acceleray.errors import InputDataError, UsageError
 from acceleray.risk.assemble import assemble, row_order
@@ -58,12 +58,7 @@ class Resolution:
 
     def portfolios_below(self, node: str) -> IntArray:
         """Numbers of the portfolios at or below a node, increasing."""
-        prefix = f"{node}/"
-        own = [
-            number
-            for number, name in enumerate(self.portfolio_ids)
-            if node == ROOT or name == node or name.startswith(prefix)
-        ]
+        own = [number for number, name in enumerate(self.portfolio_ids) if is_below(name, node)]
         return np.array(own, dtype=np.int64)
 
 
