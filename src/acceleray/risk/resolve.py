@@ -78,6 +78,7 @@ def resolve(
     base_currency: str | None = None,
     history_days: int = 0,
     on_failed: Literal["exclude", "stop"] = "exclude",
+    keep_residuals: Mapping[str, float] | None = None,
 ) -> Resolution:
     """Look every name up once.
 
@@ -91,6 +92,8 @@ def resolve(
         Daily moves that every moving factor of a position must have behind it.
     on_failed : {"exclude", "stop"}
         Record a position that cannot be priced and go on, or raise.
+    keep_residuals : mapping of str to float, optional
+        Residuals of another night, by instrument, to be used instead of meeting any market price.
 
     Raises
     ------
@@ -106,8 +109,12 @@ def resolve(
         row = book.instrument_rows[name]
         try:
             priceable = _priceable(row, lookup, book)
-            if row["market_price"] is not None:
+            if keep_residuals is not None:
+                if name in keep_residuals:
+                    residuals[name] = keep_residuals[name]
+            elif row["market_price"] is not None:
                 residuals[name] = calibrate(priceable, market.base)
+            if name in residuals:
                 priceable = with_residual(priceable, residuals[name])
             found.append(priceable)
         except UnpriceableError as why:
