@@ -278,9 +278,9 @@ class _Nights:
         parts: dict[Key, FloatArray] = {}
         for key in sorted({*old_quantities, *new_quantities} - set(self.left_out)):
             held, holds, name = old_quantities.get(key, 0.0), new_quantities.get(key, 0.0), key[1]
-            # What has ended is worth nothing and has no value there.
+            # What has ended is worth nothing; what was sold altogether is priced as the old book's.
             rolled_value = rolled_values.get(name, 0.0)
-            new_value = new_values.get(name, 0.0) if name in self.new.book.instrument_rows else rolled_value
+            new_value = new_values.get(name, rolled_value)
             own = earned = settled = 0.0
             if key in row_of:
                 own, earned = theta[row_of[key]], gain[row_of[key]]
