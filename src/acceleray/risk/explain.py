@@ -266,7 +266,7 @@ class _Nights:
         )
 
     def position_parts(self, theta: FloatArray, gain: FloatArray) -> dict[Key, FloatArray]:
-        """Return the parts of every position of either night that is not left out, in the order of `_PARTS`."""
+        """Return the `_PARTS` of every position of either night that is not left out."""
         old_values, new_values, rolled_values = (
             _unit_values(each, market)
             for each, market in (

@@ -101,7 +101,7 @@ def factor_contributions(
 def _moves(
     pnl: Pnl, market: Market, scenarios: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]
 ) -> FloatArray:
-    """Move of every factor in some scenarios, shape (n_chosen, n_factors); zero where nothing depends on it."""
+    """Move of every factor that counts in some scenarios, shape (n_chosen, n_factors)."""
     blocks, plan = pnl.job.plan.blocks, pnl.job.plan
     owners = scenarios // blocks.size
     shocked = np.concatenate(

@@ -10,14 +10,17 @@ from acceleray.domain.market import Market
 from acceleray.domain.scenario import FilteredHistorical, Historical, MonteCarlo, ScenarioSet
 from acceleray.domain.tables import contract
 from acceleray.errors import CalibrationError, InputDataError
+from acceleray.lake.history import earlier_night
 from acceleray.risk.blocks import Job
 from acceleray.risk.credit import simulate_credit
+from acceleray.risk.explain import explain
 from acceleray.risk.forecasts import forecast_table
 from acceleray.risk.market import book_at, revaluations
 from acceleray.risk.parameters import RiskParameters
 from acceleray.risk.plans import Labels, history_days, prepare
 from acceleray.risk.resolve import Resolution, resolve
 from acceleray.risk.results import Pnl
+from acceleray.risk.sensitivities import sensitivities_of
 from acceleray.risk.stress import stress_from_settings, stress_levels
 from acceleray.risk.tables import (
     contributions_table,
@@ -50,13 +53,18 @@ WRITES: tuple[str, ...] = (
     "result.measures",
     "result.contributions",
     "result.stress",
+    "result.sensitivities",
+    "result.explain",
     "result.forecasts",
     "result.credit",
 )
 ENGINE = "ray"
 
 # Written together from the same revaluation; what a crash left unwritten is computed again.
-_MARKET_TABLES = WRITES[:6]
+_MARKET_TABLES = WRITES[:7]
+
+# What is read of the night before.
+_EXPLAINED = ("raw.positions", "raw.instruments", "raw.factors", "market.levels")
 
 
 def scenario_sets(settings: SimulateSettings, t_dof: float) -> tuple[ScenarioSet, ...]:
@@ -94,6 +102,7 @@ def run(context: StageContext) -> None:
     )
     if not all(tables.is_written(name) for name in _MARKET_TABLES):
         _simulate_market(context, book, market, parameters)
+    _explain(context, book, market)
     if not tables.is_written("result.forecasts"):
         _forecast(context, book, market, parameters)
     if not tables.is_written("result.credit"):
@@ -160,6 +169,9 @@ def _simulate_market(context: StageContext, book: Book, market: Market, paramete
     tables.write("result.contributions", contributions_table(headline, book, nodes, level=settings.es_level))
     shares = stress_levels(stress, market, priced.columns).proxied_share
     tables.write("result.stress", stress_table(stressed, stress, shares, nodes))
+    context.progress(f"differentiating by {priced.columns.size} factors")
+    derived = sensitivities_of(resolution, market, distributed=True)
+    tables.write("result.sensitivities", derived.table(nodes))
     if context.record is not None:
         context.record["positions"] = len(resolution.reasons)
         context.record["positions_excluded"] = [list(each) for each in stressed.excluded]
@@ -171,6 +183,35 @@ def _simulate_market(context: StageContext, book: Book, market: Market, paramete
 def _book_at(context: StageContext, resolution: Resolution, market: Market, labels: Labels) -> ResolvedBook:
     ages = context.settings.simulate.ageing == "calendar"
     return book_at(resolution, market, labels.horizon_days if ages else 0, context.settings.bell.exchange)
+
+
+def _explain(context: StageContext, book: Book, market: Market) -> None:
+    """Write what changed the value of the book since the earlier night; nothing before the first."""
+    tables = context.tables
+    night = earlier_night(tables.root, context.as_of)
+    if night is not None:
+        # The other night's tables are inputs of this one, at their own versions.
+        reads = {f"{name}@{night.tables.run_id}": night.tables.version(name) for name in _EXPLAINED}
+        tables.reads.update(reads)
+        if context.record is not None:
+            origin = {"run_id": night.tables.run_id, "as_of": night.as_of.isoformat()}
+            context.record["explained_from"] = origin
+    if tables.is_written("result.explain"):
+        return
+    if night is None:
+        tables.write("result.explain", contract("result.explain").schema.empty_table())
+        return
+    context.progress(f"explaining the change since {night.as_of}")
+    positions, instruments, factors, levels = (night.tables.read(name) for name in _EXPLAINED)
+    explanation = explain(
+        (Book.from_tables(positions, instruments), Market.from_tables(levels, factors, night.as_of)),
+        (book, market),
+        base_currency=context.settings.base_currency,
+        distributed=True,
+    )
+    tables.write("result.explain", explanation.table())
+    if context.record is not None:
+        context.record["not_explained"] = [list(each) for each in explanation.excluded]
 
 
 def _forecast(context: StageContext, book: Book, market: Market, parameters: RiskParameters) -> None:
