@@ -445,11 +445,13 @@ def _gross(book: ResolvedBook, market: Market, depends: BoolArray, by_position: 
         moved = (book.now.prices(shifted, 0, count) * book.now.rates(shifted, 0, count))[:, 0]
         largest = np.maximum(largest, np.abs(moved - value) / _RELATIVE_PROBE)
     per_unit = largest * np.abs(book.now.multipliers)
-    held = (per_unit[book.instrument_rows] * np.abs(book.quantities))[:, None] * depends[book.instrument_rows]
+    held = per_unit[book.instrument_rows] * np.abs(book.quantities)
     if by_position:
-        return np.asarray(held)
+        return np.asarray(held[:, None] * depends[book.instrument_rows])
     gross = np.zeros((book.n_portfolios, depends.shape[1]))
-    np.add.at(gross, book.portfolios, held)
+    for column in range(depends.shape[1]):
+        own = depends[book.instrument_rows, column]
+        gross[:, column] = np.bincount(book.portfolios[own], held[own], minlength=book.n_portfolios)
     return gross
 
 
