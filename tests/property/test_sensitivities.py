@@ -3,13 +3,13 @@ import datetime as dt
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.risk.conftest import AS_OF, INSTRUMENTS, START, make_book
+from tests.unit.risk.test_explain import market_of
 
 from acceleray.risk.explain import TERMS, explain
 from acceleray.risk.resolve import resolve
 from acceleray.risk.sensitivities import sensitivities_of
 from acceleray.risk.valuation import position_pnl
-from tests.unit.risk.conftest import AS_OF, INSTRUMENTS, START, make_book
-from tests.unit.risk.test_explain import market_of
 
 NAMES = [row["instrument_id"] for row in INSTRUMENTS]
 LOGS = {"SPX", "EURUSD", "OIL", "VIX"}
