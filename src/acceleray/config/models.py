@@ -454,8 +454,9 @@ class Limit(_Model):
 
     portfolio_id: str
     """A node of the hierarchy; `Fund` is the whole book."""
-    type: Literal["VaR", "ES", "stress"]
-    """Which figure is limited; VaR and ES are those of `simulate.headline_method`."""
+    type: Literal["VaR", "ES", "stress", "DV01", "vega"]
+    """Which figure is limited; VaR and ES are those of `simulate.headline_method`, DV01 and vega the sizes of
+    the sums over all rates and vols."""
     unit: Literal["amount"] = "amount"
     """Unit of warning and limit: an amount in base currency."""
     level: Level | None = None

@@ -367,6 +367,32 @@ _TABLES = (
         pnl=_FLOAT,
     ),
     table(
+        "result.sensitivities",
+        "simulate",
+        "portfolio_id measure factor_id other_factor_id",
+        portfolio_id=_STRING,
+        # delta, vega, dv01, cs01, dividend01, gamma, cross_gamma, theta: gain if the factor rises by `unit`.
+        measure=_STRING,
+        # "" for theta; the other factor only for cross_gamma, else "".
+        factor_id=_STRING,
+        other_factor_id=_STRING,
+        value=_FLOAT,
+        unit=_STRING,
+        currency=_STRING,
+    ),
+    table(
+        "result.explain",
+        "simulate",
+        "portfolio_id from_date term",
+        portfolio_id=_STRING,
+        # Business date of the earlier night; no rows where there is none.
+        from_date=_DATE,
+        # Parts of the change in value since then, adding up to "total".
+        term=_STRING,
+        value=_FLOAT,
+        currency=_STRING,
+    ),
+    table(
         "result.credit",
         "simulate",
         "segment scenario measure level",

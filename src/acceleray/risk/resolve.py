@@ -87,6 +87,7 @@ def resolve(
     base_currency: str | None = None,
     history_days: int = 0,
     on_failed: Literal["exclude", "stop"] = "exclude",
+    keep_residuals: Mapping[str, float] | None = None,
 ) -> Resolution:
     """Look every name up once.
 
@@ -100,6 +101,8 @@ def resolve(
         Daily moves that every moving factor of a position must have behind it.
     on_failed : {"exclude", "stop"}
         Record a position that cannot be priced and go on, or raise.
+    keep_residuals : mapping of str to float, optional
+        Residuals of another night, by instrument, to be used instead of meeting any market price.
 
     Raises
     ------
@@ -110,7 +113,7 @@ def resolve(
     lookup = Lookup(market, base_currency, history_days)
     found: list[Priceable] = []
     failures: dict[str, str] = {}
-    residuals: dict[str, float] = {}
+    residuals = dict(keep_residuals or {})
     for name in sorted(set(book.instrument_ids)):
         row = book.instrument_rows[name]
         try:

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from acceleray.domain.book import ROOT, Book
+from acceleray.domain.book import ROOT, Book, is_below
 from acceleray.domain.market import Market
 from acceleray.domain.measures import Measure
 from acceleray.errors import InputDataError, UsageError
@@ -17,7 +17,6 @@ from acceleray.numerics.aggregation import tree_sum
 from acceleray.numerics.moves import apply_moves, horizon_moves
 from acceleray.numerics.rolling import rolling_expected_shortfall
 from acceleray.risk.blocks import Blocks, Job, Table
-from acceleray.risk.cuts import below
 from acceleray.risk.estimates import estimated
 from acceleray.risk.market import BLOCK_SIZE, revaluations, workers
 from acceleray.risk.plans import Labels
@@ -276,8 +275,7 @@ class StressedHistory:
         return found
 
     def _node(self, node: str, by_group: FloatArray) -> FloatArray:
-        within = below(node)
-        rows = [number for number, (name, _) in enumerate(self.groups) if within(name)]
+        rows = [number for number, (name, _) in enumerate(self.groups) if is_below(name, node)]
         if not rows and node not in self.resolution.book.nodes:
             raise UsageError(f"portfolio_id: {node!r} is not in the book")
         gains = np.array(by_group[rows])
@@ -286,9 +284,9 @@ class StressedHistory:
         return tree_sum(gains, axis=0)
 
     def _absent(self, node: str, late: npt.NDArray[np.bool_]) -> tuple[tuple[str, str], ...]:
-        book, within = self.resolution.book, below(node)
+        book = self.resolution.book
         names = [(book.portfolio_ids[i], book.instrument_ids[i]) for i in self.job.book.positions[late]]
-        return tuple(name for name in names if within(name[0]))
+        return tuple(name for name in names if is_below(name[0], node))
 
     def _note(
         self, node: str, window: tuple[dt.date, dt.date], n_windows: int, inside: slice, n_absent: int

@@ -15,9 +15,11 @@ from acceleray.domain.market import Market
 from acceleray.domain.scenario import FilteredHistorical, Historical, MonteCarlo, ScenarioSet
 from acceleray.domain.tables import contract
 from acceleray.errors import CalibrationError, InputDataError
+from acceleray.lake.history import earlier_night
 from acceleray.numerics.stopping import StoppingRule
 from acceleray.risk.blocks import Job
 from acceleray.risk.credit import simulate_credit
+from acceleray.risk.explain import explain
 from acceleray.risk.forecasts import forecast_table, whole_nodes
 from acceleray.risk.market import book_at, measured, revaluations
 from acceleray.risk.parameters import RiskParameters
@@ -25,6 +27,7 @@ from acceleray.risk.plans import Labels, history_days, prepare
 from acceleray.risk.position_files import PositionFiles
 from acceleray.risk.resolve import Resolution, resolve
 from acceleray.risk.results import Pnl
+from acceleray.risk.sensitivities import sensitivities_of
 from acceleray.risk.stress import stress_from_settings, stress_levels
 from acceleray.risk.stressed import StressedHistory
 from acceleray.risk.tables import (
@@ -60,6 +63,8 @@ WRITES: tuple[str, ...] = (
     "result.contributions",
     "result.tail",
     "result.stress",
+    "result.sensitivities",
+    "result.explain",
     "result.forecasts",
     "result.credit",
 )
@@ -68,7 +73,10 @@ ENGINE = "ray"
 FloatArray = npt.NDArray[np.float64]
 
 # Written together from the same revaluation; what a crash left unwritten is computed again.
-_MARKET_TABLES = WRITES[:7]
+_MARKET_TABLES = WRITES[: WRITES.index("result.explain")]
+
+# What is read of the night before.
+_EXPLAINED = ("raw.positions", "raw.instruments", "raw.factors", "market.levels")
 
 
 def scenario_sets(settings: SimulateSettings, t_dof: float) -> tuple[ScenarioSet, ...]:
@@ -110,6 +118,7 @@ def run(context: StageContext) -> None:
     )
     if not all(tables.is_written(name) for name in _MARKET_TABLES):
         _simulate_market(context, book, market, parameters)
+    _explain(context, book, market)
     if not tables.is_written("result.forecasts"):
         _forecast(context, book, market, parameters)
     if not tables.is_written("result.credit"):
@@ -190,6 +199,9 @@ def _simulate_market(context: StageContext, book: Book, market: Market, paramete
     tables.write("result.tail", tail_table(headline, nodes, **levels))
     shares = stress_levels(stress, market, priced.columns).proxied_share
     tables.write("result.stress", stress_table(stressed, stress, shares, nodes))
+    context.progress(f"differentiating by {priced.columns.size} factors")
+    derived = sensitivities_of(resolution, market, distributed=True)
+    tables.write("result.sensitivities", derived.table(nodes))
     if context.record is not None:
         context.record["positions"] = len(resolution.reasons)
         context.record["positions_excluded"] = [list(each) for each in stressed.excluded]
@@ -274,6 +286,35 @@ def _files(resolution: Resolution, labels: Labels, staging: Path | None) -> Posi
 def _book_at(context: StageContext, resolution: Resolution, market: Market, labels: Labels) -> ResolvedBook:
     ages = context.settings.simulate.ageing == "calendar"
     return book_at(resolution, market, labels.horizon_days if ages else 0, context.settings.bell.exchange)
+
+
+def _explain(context: StageContext, book: Book, market: Market) -> None:
+    """Write what changed the value of the book since the earlier night; nothing before the first."""
+    tables = context.tables
+    night = earlier_night(tables.root, context.as_of)
+    if night is not None:
+        # The other night's tables are inputs of this one, at their own versions.
+        reads = {f"{name}@{night.tables.run_id}": night.tables.version(name) for name in _EXPLAINED}
+        tables.reads.update(reads)
+        if context.record is not None:
+            origin = {"run_id": night.tables.run_id, "as_of": night.as_of.isoformat()}
+            context.record["explained_from"] = origin
+    if tables.is_written("result.explain"):
+        return
+    if night is None:
+        tables.write("result.explain", contract("result.explain").schema.empty_table())
+        return
+    context.progress(f"explaining the change since {night.as_of}")
+    positions, instruments, factors, levels = (night.tables.read(name) for name in _EXPLAINED)
+    explanation = explain(
+        (Book.from_tables(positions, instruments), Market.from_tables(levels, factors, night.as_of)),
+        (book, market),
+        base_currency=context.settings.base_currency,
+        distributed=True,
+    )
+    tables.write("result.explain", explanation.table())
+    if context.record is not None:
+        context.record["not_explained"] = [list(each) for each in explanation.excluded]
 
 
 def _forecast(context: StageContext, book: Book, market: Market, parameters: RiskParameters) -> None:
