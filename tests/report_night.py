@@ -362,6 +362,7 @@ def _backtest_tables(random: np.random.Generator) -> dict[str, list[dict[str, An
                         "level": level,
                         "date": dates[day],
                         "var": float(var[day]),
+                        "es": 1.2 * float(var[day]),
                         "pnl": float(pnl[day]),
                     }
                 )

@@ -59,14 +59,23 @@ def forecasts() -> pa.Table:
                         "level": level,
                         "date": day,
                         "var": var,
+                        "es": 1.2 * var,
                         "pnl": float(x),
                     }
                     for day, x in zip(DATES[-250:], pnl, strict=True)
                 ]
     # A forecast that could not be made, and a portfolio without any.
-    rows[7]["var"] = None
+    rows[7]["var"] = rows[7]["es"] = None
     rows += [
-        {"portfolio_id": "New", "method": "historical", "level": 0.99, "date": day, "var": None, "pnl": 0.0}
+        {
+            "portfolio_id": "New",
+            "method": "historical",
+            "level": 0.99,
+            "date": day,
+            "var": None,
+            "es": None,
+            "pnl": 0.0,
+        }
         for day in DATES[-2:]
     ]
     return rows_of("result.forecasts", rows)

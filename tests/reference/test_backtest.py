@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from acceleray.numerics.backtest import christoffersen, kupiec, traffic_light
+from acceleray.numerics.backtest import (
+    attribution_test,
+    christoffersen,
+    desk_passes,
+    kupiec,
+    shortfall_null,
+    traffic_light,
+)
 
 # Case `traffic-light`: BCBS and the binomial law, 250 days at 1%; cumulative probability of 0..10 exceptions.
 CUMULATIVE = (
@@ -22,6 +29,7 @@ CUMULATIVE = (
     0.999946,
 )
 ZONES = ("green",) * 5 + ("yellow",) * 5 + ("red",)
+PLUS_FACTORS = (0.0, 0.0, 0.0, 0.0, 0.0, 0.4, 0.5, 0.65, 0.75, 0.85, 1.0)
 MULTIPLIERS = (1.5, 1.5, 1.5, 1.5, 1.5, 1.7, 1.76, 1.83, 1.88, 1.92, 2.0)
 
 
@@ -32,6 +40,7 @@ def test_traffic_light(exceptions: int) -> None:
     assert light.cumulative_probability == pytest.approx(CUMULATIVE[exceptions], abs=1e-6)
     assert light.zone == ZONES[exceptions]
     assert light.multiplier == MULTIPLIERS[exceptions]
+    assert light.plus_factor == PLUS_FACTORS[exceptions]
 
 
 # Case `kupiec`: closed form.
@@ -73,3 +82,23 @@ def test_christoffersen(hits: np.ndarray, counts: tuple[int, ...], statistic: fl
     assert found == counts
     # The published digits.
     assert christoffersen(hits).statistic == pytest.approx(statistic, abs=1e-8)
+
+
+# Case `acerbi-szekely-z2`: Acerbi and Szekely (2014), re-simulated for normal losses.
+def test_critical_value_of_acerbi_and_szekely() -> None:
+    drawn = shortfall_null(np.random.default_rng(2014), days=250, level=0.975, n_samples=60_000)
+    # The published digits; the quantile of 60,000 draws has a standard error of about 0.004.
+    assert np.quantile(drawn.z2, 0.05) == pytest.approx(-0.70, abs=0.01)
+
+
+# Case `pla`: MAR32. Equally spaced gains shifted by k of 250 steps are k / 250 apart, in perfect order.
+@pytest.mark.parametrize(("shift", "zone"), [(22, "green"), (23, "amber"), (30, "amber"), (31, "red")])
+def test_attribution_zones(shift: int, zone: str) -> None:
+    gains = np.arange(250.0)
+    assert attribution_test(gains, gains + shift).zone == zone
+
+
+@pytest.mark.parametrize(("level", "most"), [(0.99, 12), (0.975, 30)])
+def test_desk_backtest(level: float, most: int) -> None:
+    assert desk_passes(exceptions=most, level=level) is True
+    assert desk_passes(exceptions=most + 1, level=level) is False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import signal
 import sys
@@ -41,6 +42,8 @@ RunId = Annotated[str | None, typer.Option("--run-id", help="The run; by default
 _UsageMistake: Any = typer.BadParameter.__base__
 _HERE = Path()
 _NONE: list[str] = []
+_ONE_DAY = [1]
+_LEVELS = [0.975, 0.99]
 
 
 def run() -> None:
@@ -211,6 +214,59 @@ def doctor(project: Directory = _HERE, as_json: AsJson = False) -> int:
     return worst
 
 
+@app.command()
+def backtest(
+    project: Directory = _HERE,
+    overrides: Overrides = _NONE,
+    target: Target = "laptop",
+    run_id: RunId = None,
+    first: Annotated[
+        str | None, typer.Option("--from", metavar="DATE", help="First day to forecast.")
+    ] = None,
+    last: Annotated[str | None, typer.Option("--to", metavar="DATE", help="Last day to forecast.")] = None,
+    portfolios: Annotated[
+        list[str], typer.Option("--portfolio", help="A node of the book; may be repeated. Default: Fund.")
+    ] = _NONE,
+    methods: Annotated[
+        list[str], typer.Option("--method", help="A scenario method; may be repeated. Default: all.")
+    ] = _NONE,
+    horizons: Annotated[
+        list[int], typer.Option("--horizon", min=1, help="Business days of a forecast; may be repeated.")
+    ] = _ONE_DAY,
+    levels: Annotated[
+        list[float], typer.Option("--level", help="Level of VaR and ES as a fraction; may be repeated.")
+    ] = _LEVELS,
+    pnl: Annotated[
+        Path | None, typer.Option("--pnl", help="File of reported gains, for the P&L attribution test.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Re-forecast a past window day by day for today's static book, and test every method on it."""
+    from acceleray.cli.backtest import backtest_as_text, backtest_facts
+
+    for level in levels:
+        if not 0.0 < level < 1.0:
+            raise UsageError(f"--level: must lie between 0 and 1, was {level:g}")
+    settings, _, _ = _load(project, overrides)
+    with console.progress() as progress:
+        facts = backtest_facts(
+            project.resolve(),
+            settings,
+            target=target,
+            run_id=run_id,
+            first=_date("--from", first),
+            last=_date("--to", last),
+            portfolios=portfolios,
+            methods=methods,
+            horizons_days=horizons,
+            levels=levels,
+            pnl=pnl,
+            progress=progress,
+        )
+    console.emit(facts, as_json=as_json, text=backtest_as_text(facts))
+    return int(facts["exit_code"])
+
+
 @report_app.callback()
 def _report(
     context: typer.Context,
@@ -326,6 +382,13 @@ def _finish(outcome: Any, as_json: bool) -> int:
     }
     console.emit(value, as_json=as_json, text=outcome.report or outcome.run_id)
     return int(outcome.exit_code)
+
+
+def _date(option: str, text: str | None) -> dt.date | None:
+    try:
+        return None if text is None else dt.date.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"{option}: expected a date such as 2018-12-28, was {text!r}") from error
 
 
 def _require_project(project: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 
-from acceleray.domain.inputs import INPUTS, VALUE_RANGES, ColumnRule, InputContract, Rule
+from acceleray.domain.inputs import FILE_INPUTS, INPUTS, VALUE_RANGES, ColumnRule, InputContract, Rule
 from acceleray.domain.market import FactorKind
 from acceleray.domain.moves import MoveKind
 
@@ -79,6 +79,12 @@ _MEANINGS: Mapping[str, Mapping[str, str]] = {
         "value": "Level of the factor, in the range of its kind.",
         "available_from": "First day on which the value was known; its own date if empty.",
     },
+    "pnl": {
+        "date": "Session on which the gain was made.",
+        "portfolio_id": "A node of the book; `Fund` is the whole.",
+        "actual": "Gain of the day as booked, without fees and commissions; a loss is negative.",
+        "hypothetical": "Gain of the positions of the evening before, held through the day.",
+    },
     "obligors": {
         "obligor_id": "Name of the obligor.",
         "segment": "Segment, with a correlation in `simulate.credit.correlation`.",
@@ -104,7 +110,7 @@ def inputs_page() -> str:
         "separators. Rates, spreads, volatilities and yields are fractions (0.0125), never percent. An empty",
         "cell is a missing value.",
     ]
-    for contract in INPUTS.values():
+    for contract in (*INPUTS.values(), *FILE_INPUTS.values()):
         lines += ["", *_input(contract)]
     lines += [
         "",

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from acceleray.domain.table_contract import TableContract, table
 from acceleray.domain.tables import contract
 from acceleray.errors import InputDataError, SchemaError
 
@@ -18,6 +19,16 @@ __all__ = ["ROOT", "Book"]
 
 # The node above all portfolios.
 ROOT = "Fund"
+
+# No stage reads holdings from a file, so this is not among the tables of the lake.
+_HOLDINGS = table(
+    "raw.holdings",
+    "ingest",
+    "fund_id instrument_id",
+    fund_id=pa.string(),
+    instrument_id=pa.string(),
+    weight=pa.float64(),
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,9 +64,11 @@ class Book:
             If a key repeats, a position holds an unknown instrument, or a quantity is not finite.
         """
         positions = _conform(
-            positions, "raw.positions", required=("portfolio_id", "instrument_id", "quantity")
+            positions, contract("raw.positions"), required=("portfolio_id", "instrument_id", "quantity")
         )
-        instruments = _conform(instruments, "raw.instruments", required=("instrument_id", "kind", "currency"))
+        instruments = _conform(
+            instruments, contract("raw.instruments"), required=("instrument_id", "kind", "currency")
+        )
         held = list(
             zip(positions["portfolio_id"].to_pylist(), positions["instrument_id"].to_pylist(), strict=True)
         )
@@ -74,15 +87,19 @@ class Book:
                 hint=f"Leave the leading {ROOT!r} out of portfolio_id.",
             )
         if holdings is not None:
-            holdings = _conform(holdings, "raw.holdings", required=("fund_id", "instrument_id", "weight"))
-            if holdings.num_rows:
-                _refuse(
-                    "holdings: unknown instrument",
-                    sorted(
-                        {*holdings["fund_id"].to_pylist(), *holdings["instrument_id"].to_pylist()}
-                        - set(known)
-                    ),
-                )
+            holdings = _conform(holdings, _HOLDINGS, required=("fund_id", "instrument_id", "weight"))
+            lines = list(
+                zip(holdings["fund_id"].to_pylist(), holdings["instrument_id"].to_pylist(), strict=True)
+            )
+            _refuse("holdings: more than one row for", [key for key, n in Counter(lines).items() if n > 1])
+            _refuse(
+                "holdings: unknown instrument", sorted({name for line in lines for name in line} - set(known))
+            )
+            weights = np.asarray(holdings["weight"].to_numpy(), dtype=np.float64)
+            _refuse(
+                "holdings: weight was not finite in",
+                [lines[i] for i in np.nonzero(~np.isfinite(weights))[0]],
+            )
         return cls(positions=positions, instruments=instruments, holdings=holdings)
 
     @cached_property
@@ -156,14 +173,13 @@ class Book:
         return tuple(sorted(found))
 
 
-def _conform(table: pa.Table, name: str, required: tuple[str, ...]) -> pa.Table:
-    label = name.split(".", 1)[1]
-    missing = [column for column in required if column not in table.column_names]
+def _conform(rows: pa.Table, layout: TableContract, required: tuple[str, ...]) -> pa.Table:
+    label = layout.name.split(".", 1)[1]
+    missing = [column for column in required if column not in rows.column_names]
     if missing:
         raise SchemaError(f"{label}: missing columns {missing}")
-    layout = contract(name)
     columns = [
-        table[field.name] if field.name in table.column_names else pa.nulls(table.num_rows, field.type)
+        rows[field.name] if field.name in rows.column_names else pa.nulls(rows.num_rows, field.type)
         for field in layout.schema
     ]
     try:

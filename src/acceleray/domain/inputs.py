@@ -13,10 +13,12 @@ from enum import StrEnum
 
 import pyarrow as pa
 
-from acceleray.domain.tables import CONTRACTS, TableContract
+from acceleray.domain.table_contract import TableContract, table
+from acceleray.domain.tables import CONTRACTS
 
 __all__ = [
     "FACTOR_KINDS",
+    "FILE_INPUTS",
     "INPUTS",
     "INSTRUMENT_KINDS",
     "RATE_KINDS",
@@ -203,7 +205,7 @@ class InputContract:
     Parameters
     ----------
     name : str
-        ``positions``, ``instruments``, ``factors``, ``market`` or ``obligors``.
+        ``positions``, ``instruments``, ``factors``, ``market``, ``obligors`` or ``pnl``.
     columns : tuple of ColumnRule
         Known columns.
     open_prefix : str
@@ -214,6 +216,8 @@ class InputContract:
         Columns that a row of a kind must fill.
     amount_column : str or None
         Column whose control total is recorded.
+    layout : TableContract or None
+        Layout of the accepted rows of an input that no stage ingests; others have a table in the lake.
     """
 
     name: str
@@ -223,11 +227,12 @@ class InputContract:
     not_yet: tuple[str, ...] = ()
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     amount_column: str | None = None
+    layout: TableContract | None = None
 
     @property
     def table(self) -> TableContract:
         """The table that accepted rows go to."""
-        return CONTRACTS[f"raw.{self.name}"]
+        return self.layout or CONTRACTS[f"raw.{self.name}"]
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -398,10 +403,32 @@ OBLIGORS = InputContract(
     amount_column="ead",
 )
 
+PNL = InputContract(
+    name="pnl",
+    columns=(
+        _date("date", required=True),
+        _PORTFOLIO,
+        _number("actual", required=True),
+        _number("hypothetical", required=True),
+    ),
+    layout=table(
+        "raw.pnl",
+        "backtest",
+        "date portfolio_id",
+        date=pa.date32(),
+        portfolio_id=pa.string(),
+        actual=pa.float64(),
+        hypothetical=pa.float64(),
+    ),
+)
+
 # In the order in which they are validated: what is referred to comes before what refers.
 INPUTS: Mapping[str, InputContract] = {
     contract.name: contract for contract in (FACTORS, MARKET, INSTRUMENTS, POSITIONS, OBLIGORS)
 }
+
+# Read from a file that a command names, not ingested.
+FILE_INPUTS: Mapping[str, InputContract] = {PNL.name: PNL}
 
 
 def check_columns(contract: InputContract, names: Iterable[str], file: str) -> list[Finding]:

@@ -361,8 +361,9 @@ _TABLES = (
         method=_STRING,
         level=_FLOAT,
         date=_DATE,
-        # One-day VaR forecast for `date` made at the close before, and the P&L of the same book on `date`.
+        # One-day forecasts for `date` made at the close before, and the P&L of the same book on `date`.
         var=_FLOAT,
+        es=_FLOAT,
         pnl=_FLOAT,
     ),
     table(

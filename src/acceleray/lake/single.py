@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from acceleray.domain.inputs import INPUTS, Finding, check_columns
+from acceleray.domain.inputs import FILE_INPUTS, INPUTS, Finding, check_columns
 from acceleray.errors import InputDataError, SchemaError
 from acceleray.lake.check import findings_of
 from acceleray.lake.functions import to_arrow
@@ -34,7 +34,7 @@ def read_valid(
     Parameters
     ----------
     name : str
-        One of the inputs: positions, instruments, market, factors, obligors.
+        One of the inputs: positions, instruments, market, factors, obligors, pnl.
     source : path, or Arrow, pandas or Polars table
         The data.
     as_of : datetime.date, optional
@@ -52,7 +52,7 @@ def read_valid(
     InputDataError
         Naming where and what, if any row is wrong.
     """
-    contract = INPUTS[name]
+    contract = FILE_INPUTS[name] if name in FILE_INPUTS else INPUTS[name]
     opened = _open(name, source)
     _refuse(name, check_columns(contract, opened.columns, opened.source))
     parts = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["TreeSum", "add_positions", "tree_sum"]
+__all__ = ["TreeSum", "tree_sum"]
 
 
 def tree_sum(values: npt.NDArray[np.float64], axis: int = 0) -> npt.NDArray[np.float64]:
@@ -81,25 +81,3 @@ class TreeSum:
         for _, earlier in reversed(self._partial[:-1]):
             total = earlier + total
         return total
-
-
-def add_positions(
-    per_unit: npt.NDArray[np.float64],
-    rows: npt.NDArray[np.int64],
-    quantities: npt.NDArray[np.float64],
-    groups: npt.NDArray[np.int64],
-    sums: npt.NDArray[np.float64],
-) -> None:
-    """Add ``quantities[i] * per_unit[rows[i]]`` to ``sums[groups[i]]``, position by position in their order.
-
-    Parameters
-    ----------
-    per_unit : ndarray of shape (n_instruments, n_scenarios)
-        Gain of one unit.
-    rows, quantities, groups : ndarray of shape (n_positions,)
-        Instrument, units and group of each position.
-    sums : ndarray of shape (n_groups, n_scenarios)
-        Changed in place.
-    """
-    for row, quantity, group in zip(rows, quantities, groups, strict=True):
-        sums[group] += quantity * per_unit[row]

@@ -1,34 +1,73 @@
-"""Were the forecasts right: coverage and independence of value-at-risk exceptions, and the traffic light.
+"""Were the forecasts right: the tests of value at risk and expected shortfall against what happened.
 
-An exception is a day whose loss was larger than the value at risk forecast for it.
+Here are the tests of coverage and independence; the modules beside this one hold the others, and all are
+offered from here. Losses and forecasts are positive amounts. An exception is a day whose loss was larger than
+the value at risk forecast for it.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from acceleray.numerics.binomial import binomial_cdf
+from acceleray.numerics.attribution import (
+    Attribution,
+    attribution_test,
+    desk_passes,
+    kolmogorov_smirnov_distance,
+    spearman_correlation,
+)
+from acceleray.numerics.backtest_overlap import ExceptionBounds, overlapping_exceptions
+from acceleray.numerics.backtest_scores import (
+    ScoreComparison,
+    diebold_mariano,
+    joint_score,
+    long_run_variance,
+    quantile_score,
+)
+from acceleray.numerics.backtest_shortfall import (
+    ShortfallStatistics,
+    lower_p_value,
+    shortfall_null,
+    shortfall_statistics,
+)
+from acceleray.numerics.traffic_light import (
+    TrafficLight,
+    capital_multiplier,
+    check_counts,
+    plus_factor,
+    traffic_light,
+)
 
 __all__ = [
+    "Attribution",
+    "ExceptionBounds",
     "LikelihoodRatio",
+    "ScoreComparison",
+    "ShortfallStatistics",
     "TrafficLight",
+    "attribution_test",
+    "capital_multiplier",
     "christoffersen",
     "conditional_coverage",
+    "desk_passes",
+    "diebold_mariano",
+    "joint_score",
+    "kolmogorov_smirnov_distance",
     "kupiec",
+    "long_run_variance",
+    "lower_p_value",
+    "overlapping_exceptions",
+    "plus_factor",
+    "quantile_score",
+    "shortfall_null",
+    "shortfall_statistics",
+    "spearman_correlation",
     "traffic_light",
 ]
-
-# Basel Committee (1996), Supervisory framework for the use of backtesting, table 2: where the probability of
-# at most that many exceptions reaches 95% and 99.99%.
-_YELLOW, _RED = 0.95, 0.9999
-# Basel Committee, MAR32.9: multiplier for exceptions in 250 days at 99%.
-_MULTIPLIERS = (1.5, 1.5, 1.5, 1.5, 1.5, 1.7, 1.76, 1.83, 1.88, 1.92, 2.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,25 +85,6 @@ class LikelihoodRatio:
     statistic: float | None
     p_value: float | None
     note: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrafficLight:
-    """Zone of a number of exceptions.
-
-    Parameters
-    ----------
-    zone : {"green", "yellow", "red"}
-        Split where the cumulative probability reaches 95% and 99.99%.
-    cumulative_probability : float
-        Probability of at most that many exceptions if the forecasts are right.
-    multiplier : float or None
-        Capital multiplier of MAR32.9; defined for 250 days at 99% only.
-    """
-
-    zone: Literal["green", "yellow", "red"]
-    cumulative_probability: float
-    multiplier: float | None
 
 
 def kupiec(*, exceptions: int, days: int, level: float) -> LikelihoodRatio:
@@ -97,7 +117,7 @@ def kupiec(*, exceptions: int, days: int, level: float) -> LikelihoodRatio:
     >>> round(kupiec(exceptions=6, days=250, level=0.99).statistic, 6)
     3.555355
     """
-    _check(exceptions, days, level)
+    check_counts(exceptions, days, level)
     if days == 0:
         return LikelihoodRatio(statistic=None, p_value=None, note="no days to test")
     rate = exceptions / days
@@ -161,52 +181,6 @@ def conditional_coverage(hits: npt.ArrayLike, *, level: float) -> LikelihoodRati
         return LikelihoodRatio(statistic=None, p_value=None, note=reason)
     forecast = _log_likelihood(n01 + n11, n00 + n01 + n10 + n11, 1.0 - level)
     return _chi_square(2.0 * (_markov_log_likelihood(n00, n01, n10, n11) - forecast), degrees=2)
-
-
-def traffic_light(*, exceptions: int, days: int, level: float) -> TrafficLight:
-    """Put a number of exceptions into its zone.
-
-    Parameters
-    ----------
-    exceptions, days : int
-        Days with an exception, and days with a forecast, at least one.
-    level : float
-        Level of the forecasts as a fraction.
-
-    Returns
-    -------
-    TrafficLight
-
-    Raises
-    ------
-    ValueError
-        If the counts or the level are out of range.
-
-    Examples
-    --------
-    >>> traffic_light(exceptions=5, days=250, level=0.99).zone
-    'yellow'
-    """
-    _check(exceptions, days, level)
-    if days == 0:
-        raise ValueError("a traffic light needs at least one day")
-    cumulative = binomial_cdf(exceptions, n=days, probability=1.0 - level)
-    zone: Literal["green", "yellow", "red"] = (
-        "green" if cumulative < _YELLOW else "yellow" if cumulative < _RED else "red"
-    )
-    regulatory = days == 250 and math.isclose(level, 0.99, rel_tol=1e-12)
-    return TrafficLight(
-        zone=zone,
-        cumulative_probability=cumulative,
-        multiplier=_MULTIPLIERS[min(exceptions, 10)] if regulatory else None,
-    )
-
-
-def _check(exceptions: int, days: int, level: float) -> None:
-    if not 0 <= exceptions <= days:
-        raise ValueError(f"exceptions must lie between 0 and {days} days, was {exceptions}")
-    if not 0.0 < level < 1.0:
-        raise ValueError(f"level must lie between 0 and 1, was {level}")
 
 
 def _log_likelihood(successes: int, trials: int, rate: float) -> float:

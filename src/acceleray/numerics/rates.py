@@ -59,6 +59,16 @@ class RatePoints:
         exponents: FloatArray = rates * self.times[part, None]
         return exponents
 
+    def part(self, part: slice) -> RatePoints:
+        """Take some of the times, without copying."""
+        return RatePoints(
+            times=self.times[part], left=self.left[part], right=self.right[part], weight=self.weight[part]
+        )
+
+    def columns(self) -> IntArray:
+        """Factors that any of the times needs."""
+        return np.concatenate([self.left, self.right])
+
 
 def rate_points(tenors_years: FloatArray, columns: IntArray, times: FloatArray) -> RatePoints:
     """Place times on a curve.

@@ -18,7 +18,13 @@ class Purpose(IntEnum):
     BOOTSTRAP = 4
     CREDIT_FACTOR = 5
     CREDIT_DEFAULTS = 6
+    IMPORTANCE_PILOT = 7
+    IMPORTANCE = 8
     SOBOL_SCRAMBLE = 9
+    BACKTEST_FILTERED = 20
+    BACKTEST_SHORTFALL = 21
+    OVERLAP_BOUNDS = 22
+    TABULATION = 23
 
 
 def stream(seed: int, purpose: Purpose, *address: int) -> np.random.Generator:

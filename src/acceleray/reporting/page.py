@@ -7,7 +7,7 @@ from typing import Any
 
 from acceleray.reporting.view import build_view
 
-__all__ = ["render_page"]
+__all__ = ["environment", "render_page"]
 
 
 def render_page(document: dict[str, Any]) -> str:
@@ -23,12 +23,13 @@ def render_page(document: dict[str, Any]) -> str:
     str
         A complete HTML document.
     """
-    html: str = _environment().get_template("page.html.j2").render(build_view(document))
+    html: str = environment().get_template("page.html.j2").render(build_view(document))
     return html
 
 
 @cache
-def _environment() -> Any:
+def environment() -> Any:
+    """Return the environment of all page templates: escaping, and strict about what is undefined."""
     import jinja2
 
     return jinja2.Environment(

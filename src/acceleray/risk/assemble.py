@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from acceleray.numerics.kernels import EuropeanOptions
+from acceleray.numerics.rates import RatePoints
 from acceleray.risk.families import (
     ABSENT,
     Carry,
@@ -14,9 +16,11 @@ from acceleray.risk.families import (
     CurvePoints,
     Family,
     FixedFlows,
+    FloatingFlows,
     FxForwards,
     Linear,
     Options,
+    PlainOptions,
     Underlyings,
     Vols,
 )
@@ -25,10 +29,12 @@ from acceleray.risk.terms import (
     CarryTerms,
     CashTerms,
     FixedFlowTerms,
+    FloatingFlowTerms,
     FundTerms,
     FxForwardTerms,
     LinearTerms,
     OptionTerms,
+    PlainOptionTerms,
     Priceable,
     Terms,
 )
@@ -110,13 +116,28 @@ def _fx_forwards(terms: Sequence[FxForwardTerms]) -> FxForwards:
 
 
 def _fixed_flows(terms: Sequence[FixedFlowTerms]) -> FixedFlows:
+    pay = _joined([each.pay for each in terms])
     return FixedFlows(
-        offsets=_integers(np.cumsum([0, *(len(each.times) for each in terms)])),
-        amounts=_floats(amount for each in terms for amount in each.amounts),
-        times=_floats(time for each in terms for time in each.times),
-        curve=_points(point for each in terms for point in each.curve),
+        offsets=_offsets(each.amounts for each in terms),
+        amounts=np.concatenate([each.amounts for each in terms]),
+        times=pay.times,
+        curve=CurvePoints(left=pay.left, right=pay.right, weight=pay.weight),
         spreads=_integers(each.spread for each in terms),
         residuals=_floats(each.residual for each in terms),
+    )
+
+
+def _floating_flows(terms: Sequence[FloatingFlowTerms]) -> FloatingFlows:
+    return FloatingFlows(
+        fixed=_fixed_flows([each.fixed for each in terms]),
+        offsets=_offsets(each.accruals for each in terms),
+        pay=_joined([each.pay for each in terms]),
+        start=_joined([each.start for each in terms]),
+        end=_joined([each.end for each in terms]),
+        accruals=np.concatenate([each.accruals for each in terms]),
+        notionals=np.concatenate([each.notionals for each in terms]),
+        margins=np.concatenate([each.margins for each in terms]),
+        fixed_rates=np.concatenate([each.fixed_rates for each in terms]),
     )
 
 
@@ -160,10 +181,30 @@ def _funds(terms: Sequence[Any], base: FloatArray) -> LookThrough:
         fund=_integers(line[0] for line in lines),
         holding=_integers(line[1] for line in lines),
         weights=_floats(line[2] for line in lines),
-        levels=_underlyings(terms).levels(levels, slice(None))[:, 0],
+        levels=_underlyings(terms).levels(levels, slice(None))[:, 0] * _floats(each.scale for each in terms),
         fx=fx,
         fx_base=np.where(fx == ABSENT, 1.0, base[fx]),
     )
+
+
+def _plain_options(terms: Sequence[OptionTerms]) -> PlainOptions:
+    options = _options(terms)
+    zeros = np.zeros(len(terms))
+    contracts = EuropeanOptions(
+        spot_row=options.underlyings.factors,
+        rate_left=options.curve.left,
+        rate_right=options.curve.right,
+        rate_weight=options.curve.weight,
+        rate_shift=zeros,
+        dividend_row=options.dividends,
+        dividend_shift=zeros,
+        vol_row=np.ascontiguousarray(options.vols.factors[:, 0]),
+        vol_shift=options.vols.residuals,
+        strike=options.strikes,
+        years=options.years,
+        is_call=options.is_call,
+    )
+    return PlainOptions(contracts=contracts, options=options)
 
 
 _BUILD: dict[type[Terms], Callable[[Sequence[Any]], Family]] = {
@@ -172,6 +213,8 @@ _BUILD: dict[type[Terms], Callable[[Sequence[Any]], Family]] = {
     CarryTerms: _carry,
     FxForwardTerms: _fx_forwards,
     FixedFlowTerms: _fixed_flows,
+    FloatingFlowTerms: _floating_flows,
+    PlainOptionTerms: _plain_options,
     OptionTerms: _options,
 }
 # Rows stand in this order.
@@ -193,6 +236,20 @@ def _points(points: Iterable[Point]) -> CurvePoints:
         right=_integers(point[1] for point in found),
         weight=_floats(point[2] for point in found),
     )
+
+
+def _joined(points: Sequence[RatePoints]) -> RatePoints:
+    return RatePoints(
+        times=np.concatenate([each.times for each in points]),
+        left=np.concatenate([each.left for each in points]),
+        right=np.concatenate([each.right for each in points]),
+        weight=np.concatenate([each.weight for each in points]),
+    )
+
+
+def _offsets(parts: Iterable[FloatArray]) -> IntArray:
+    """Where each part begins when all stand one after another, and where the last ends."""
+    return np.cumsum([0, *(part.size for part in parts)], dtype=np.int64)
 
 
 def _integers(values: Iterable[int]) -> IntArray:

@@ -16,7 +16,7 @@ from acceleray.domain.inputs import did_you_mean
 from acceleray.errors import UsageError
 from acceleray.numerics.aggregation import tree_sum
 from acceleray.risk.blocks import Job, block_positions, group_gains
-from acceleray.risk.cuts import below, kept_gains, restricted, selected
+from acceleray.risk.cuts import kept_gains, restricted, selected
 from acceleray.risk.plans import Labels
 from acceleray.risk.resolve import Resolution
 
@@ -175,10 +175,8 @@ class GainsCube:
 
     def node(self, portfolio_id: str = ROOT) -> FloatArray:
         """Sum the gains of the portfolios below a node, in a fixed tree; shape (n_scenarios,)."""
-        inside = below(portfolio_id)
-        names = self.resolution.portfolio_ids
-        own = [row for row, name in enumerate(names) if inside(name)]
-        if not own:
+        own = self.resolution.portfolios_below(portfolio_id)
+        if not own.size:
             self.rows(portfolio_id)
         return tree_sum(self.by_portfolio[own], axis=0)
 

@@ -9,12 +9,14 @@ Workers import this module, so it needs nothing but NumPy, SciPy and our own ker
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
 
-from acceleray.numerics.pricing import bond_prices, european_deltas, european_prices, zero_rates
+from acceleray.numerics.kernels import EuropeanOptions, european_values, flow_values
+from acceleray.numerics.pricing import european_deltas, european_prices, zero_rates
+from acceleray.numerics.rates import RatePoints, floating_values
 
 __all__ = [
     "ABSENT",
@@ -23,9 +25,11 @@ __all__ = [
     "CurvePoints",
     "Family",
     "FixedFlows",
+    "FloatingFlows",
     "FxForwards",
     "Linear",
     "Options",
+    "PlainOptions",
     "Underlyings",
     "Vols",
 ]
@@ -195,6 +199,12 @@ class FxForwards:
         paid = self.strikes[part, None] * np.exp(-self.domestic.rates(levels, part) * years)
         return np.asarray(received - paid)
 
+    def deltas(self, levels: FloatArray, first: int, stop: int) -> FloatArray:
+        """Change of the value per unit of the exchange rate."""
+        part = slice(first, stop)
+        deltas: FloatArray = np.exp(-self.foreign.rates(levels, part) * self.years[part, None])
+        return deltas
+
     def columns(self) -> IntArray:
         """Columns that any of them needs."""
         return np.concatenate([self.underlyings.columns(), self.domestic.columns(), self.foreign.columns()])
@@ -202,7 +212,7 @@ class FxForwards:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FixedFlows:
-    """Fixed cash flows on a curve plus an optional spread: bonds.
+    """Fixed cash flows on a curve plus an optional spread: bonds, and the fixed part of floaters and swaps.
 
     Parameters
     ----------
@@ -231,20 +241,84 @@ class FixedFlows:
         return int(self.spreads.size)
 
     def prices(self, levels: FloatArray, first: int, stop: int) -> FloatArray:
-        """Dirty price."""
+        """Value today of what is still to be paid: with accrued interest, which a quote leaves out."""
         flows = slice(int(self.offsets[first]), int(self.offsets[stop]))
-        spreads = levels_or_zero(levels, self.spreads[first:stop]) + self.residuals[first:stop, None]
-        return bond_prices(
-            self.amounts[flows],
+        return flow_values(
+            levels,
+            self.curve.left[flows],
+            self.curve.right[flows],
+            self.curve.weight[flows],
             self.times[flows],
-            self.curve.rates(levels, flows),
-            spreads,
+            self.amounts[flows],
             self.offsets[first : stop + 1] - flows.start,
+            self.spreads[first:stop],
+            self.residuals[first:stop],
+            np.empty((stop - first, levels.shape[1])),
         )
+
+    def discount_spreads(self, levels: FloatArray, first: int, stop: int) -> FloatArray:
+        """Spread over the curve, with the residual, shape (stop - first, n_scenarios)."""
+        return levels_or_zero(levels, self.spreads[first:stop]) + self.residuals[first:stop, None]
 
     def columns(self) -> IntArray:
         """Columns that any of them needs."""
         return np.concatenate([self.curve.columns(), self.spreads])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FloatingFlows:
+    """Fixed flows and floating coupons: floaters and swaps.
+
+    Parameters
+    ----------
+    fixed : FixedFlows
+        Their fixed part, with the spread and residual that discount the floating part too.
+    offsets : ndarray of int64, shape (n_instruments + 1,)
+        Where each one's coupons begin.
+    pay : RatePoints
+        Of every coupon on its discount curve.
+    start, end : RatePoints
+        Period of every coupon on its projection curve.
+    accruals, notionals, margins, fixed_rates : ndarray of shape (n_coupons,)
+        As in `numerics.rates.floating_values`; NaN projects a rate.
+    """
+
+    fixed: FixedFlows
+    offsets: IntArray
+    pay: RatePoints
+    start: RatePoints
+    end: RatePoints
+    accruals: FloatArray
+    notionals: FloatArray
+    margins: FloatArray
+    fixed_rates: FloatArray
+
+    @property
+    def count(self) -> int:
+        """Number of instruments."""
+        return self.fixed.count
+
+    def prices(self, levels: FloatArray, first: int, stop: int) -> FloatArray:
+        """Value today of what is still to be paid."""
+        coupons = slice(int(self.offsets[first]), int(self.offsets[stop]))
+        floating = floating_values(
+            levels,
+            pay=self.pay.part(coupons),
+            start=self.start.part(coupons),
+            end=self.end.part(coupons),
+            accruals=self.accruals[coupons],
+            notionals=self.notionals[coupons],
+            spreads=self.margins[coupons],
+            fixed_rates=self.fixed_rates[coupons],
+            offsets=self.offsets[first : stop + 1] - coupons.start,
+            discount_spreads=self.fixed.discount_spreads(levels, first, stop),
+        )
+        return self.fixed.prices(levels, first, stop) + floating
+
+    def columns(self) -> IntArray:
+        """Columns that any of them needs."""
+        points = (self.pay, self.start, self.end)
+        return np.concatenate([self.fixed.columns(), *(each.columns() for each in points)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -318,7 +392,50 @@ class Options:
         )
 
 
-Family = Cash | Linear | Carry | FxForwards | FixedFlows | Options
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PlainOptions:
+    """European options that depend on single factors only: on a spot, one vol, a curve and perhaps a yield.
+
+    The same prices as `options` up to rounding, several times as fast.
+
+    Parameters
+    ----------
+    contracts : EuropeanOptions
+        For the kernel.
+    options : Options
+        The same ones.
+    """
+
+    contracts: EuropeanOptions
+    options: Options
+
+    @property
+    def count(self) -> int:
+        """Number of instruments."""
+        return self.options.count
+
+    @property
+    def underlyings(self) -> Underlyings:
+        """What they are written on."""
+        return self.options.underlyings
+
+    def prices(self, levels: FloatArray, first: int, stop: int) -> FloatArray:
+        """Premium."""
+        part = {
+            field.name: getattr(self.contracts, field.name)[first:stop] for field in fields(EuropeanOptions)
+        }
+        return european_values(levels, EuropeanOptions(**part), np.empty((stop - first, levels.shape[1])))
+
+    def deltas(self, levels: FloatArray, first: int, stop: int) -> FloatArray:
+        """Change of the premium per unit of the underlying."""
+        return self.options.deltas(levels, first, stop)
+
+    def columns(self) -> IntArray:
+        """Columns that any of them needs."""
+        return self.options.columns()
+
+
+Family = Cash | Linear | Carry | FxForwards | FixedFlows | FloatingFlows | PlainOptions | Options
 
 
 def levels_or_zero(levels: FloatArray, columns: IntArray) -> FloatArray:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from acceleray.domain.book import Book
-from acceleray.risk.lookup import Lookup, UnpriceableError
+from acceleray.risk.assemble import assemble
+from acceleray.risk.lookup import Lookup
 from acceleray.risk.terms import FundTerms, Priceable
+from acceleray.risk.unpriceable import UnpriceableError
 
 __all__ = ["look_through"]
 
@@ -31,7 +33,8 @@ def look_through(
     Raises
     ------
     UnpriceableError
-        If a holding cannot be priced, is a future or such a fund itself, or the weights exceed one.
+        If a holding cannot be priced, has no positive value to move from, is a future or such a fund itself,
+        or the weights exceed one.
     """
     lines = book.holdings_of(row["instrument_id"]) if row["kind"] == "fund" else {}
     if not lines:
@@ -50,10 +53,14 @@ def look_through(
         if inner["kind"] in ("future", "fx_forward", "swap") or book.holdings_of(name):
             raise UnpriceableError(f"holdings: {name!r} is a {inner['kind']}, which has no share of a value")
         try:
+            held_now.append(price(inner, lookup.today))
             held.append(price(inner, lookup))
-            held_now.append(price(inner, lookup.today()))
         except UnpriceableError as why:
             raise UnpriceableError(f"holding {name!r}: {why}") from why
+        base = lookup.market.base
+        value = float(assemble(held_now[-1:], base).prices(base[:, None], 0, 1)[0, 0])
+        if not value > 0:
+            raise UnpriceableError(f"holding {name!r} is worth {value:g} and has no relative move")
     column, divisor = lookup.underlying(row)
     return FundTerms(
         column=column,

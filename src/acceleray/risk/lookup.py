@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from acceleray.domain.market import Curve, FactorKind, Market
 from acceleray.errors import InputDataError
+from acceleray.numerics.rates import RatePoints, rate_points
 from acceleray.risk.families import ABSENT
+from acceleray.risk.unpriceable import UnpriceableError
 
-__all__ = ["SPOTS", "Lookup", "Point", "UnpriceableError", "need"]
+__all__ = ["SPOTS", "Lookup", "Point", "need", "positive"]
+
+FloatArray = npt.NDArray[np.float64]
 
 SPOTS = (FactorKind.SPOT, FactorKind.FX)
 
@@ -20,10 +27,6 @@ _DAYS_PER_YEAR = 365.0
 
 # Columns of the curve points around a time, and the weight of the right one.
 Point = tuple[int, int, float]
-
-
-class UnpriceableError(Exception):
-    """Why an instrument cannot be priced; becomes the recorded reason."""
 
 
 class Lookup:
@@ -50,6 +53,7 @@ class Lookup:
         self.value_date = value_date or market.as_of
         self._column_of = {name: column for column, name in enumerate(market.factor_ids)}
         self._curves: dict[str, Curve | None] = {}
+        self._surfaces: dict[str, dict[float, dict[float, int]]] = {}
         self._fx: dict[str, list[int]] = {}
         for column, factor in enumerate(market.factors):
             if factor.kind is FactorKind.FX and factor.currency is not None:
@@ -61,8 +65,9 @@ class Lookup:
             )
         self._begin = market.dates.size - 1 - history_days
 
+    @cached_property
     def today(self) -> Lookup:
-        """Return the same look-up for a valuation at `as_of`."""
+        """The same look-up for a valuation at `as_of`."""
         if self.value_date == self.market.as_of:
             return self
         return Lookup(self.market, self.base_currency, self._history_days)
@@ -100,8 +105,15 @@ class Lookup:
         Exchange rates are in base currency per unit; an instrument in another currency sees a cross rate.
         """
         column = self.factor(row, "factor_id", SPOTS)
-        crosses = self.market.factors[column].kind is FactorKind.FX
-        return column, self.exchange_rate(row["currency"]) if crosses else ABSENT
+        factor = self.market.factors[column]
+        if factor.kind is not FactorKind.FX:
+            return column, ABSENT
+        if factor.currency == row["currency"]:
+            raise UnpriceableError(
+                f"factor_id: {factor.factor_id!r} is the rate of {factor.currency}, "
+                "the instrument's own currency"
+            )
+        return column, self.exchange_rate(row["currency"])
 
     def usable(self, column: int) -> int:
         """Make sure that a factor has a level, young enough, and the history that scenarios need."""
@@ -121,14 +133,16 @@ class Lookup:
             )
         return column
 
-    def points(self, row: Mapping[str, Any], role: str, times: Iterable[float]) -> list[Point]:
-        """Where times fall on the curve that a row names."""
+    def point(self, row: Mapping[str, Any], role: str, years: float) -> Point:
+        """Where one time falls on the curve that a row names."""
         curve = self._curve(need(row, role))
-        tenors = curve.tenors_years
-        return [
-            (int(curve.columns[left]), int(curve.columns[right]), weight)
-            for left, right, weight in (_around(tenors, time) for time in times)
-        ]
+        left, right, weight = _around(curve.tenors_years, years)
+        return int(curve.columns[left]), int(curve.columns[right]), weight
+
+    def points(self, row: Mapping[str, Any], role: str, times: FloatArray) -> RatePoints:
+        """Where many times fall on the curve that a row names."""
+        curve = self._curve(need(row, role))
+        return rate_points(curve.tenors_years, curve.columns, times)
 
     def vol(self, row: Mapping[str, Any], years: float) -> tuple[list[int], list[float]]:
         """Return columns and weights of an option's implied vol: one factor, or four points of a surface.
@@ -150,7 +164,7 @@ class Lookup:
         for tenor, share in ((tenors[left], 1.0 - late), (tenors[right], late)):
             smile = grid[float(tenor)]
             strikes = np.array(sorted(smile))
-            low, high, upper = _around(strikes, need(row, "strike") / spot)
+            low, high, upper = _around(strikes, positive(row, "strike") / spot)
             columns += [smile[float(strikes[low])], smile[float(strikes[high])]]
             weights += [share * (1.0 - upper), share * upper]
         return columns, weights
@@ -173,10 +187,20 @@ class Lookup:
         return curve
 
     def _surface(self, name: str) -> dict[float, dict[float, int]]:
+        """Columns of a surface by tenor and moneyness."""
+        if name not in self._surfaces:
+            self._surfaces[name] = self._collect_surface(name)
+        return self._surfaces[name]
+
+    def _collect_surface(self, name: str) -> dict[float, dict[float, int]]:
         grid: dict[float, dict[float, int]] = {}
         for column, factor in enumerate(self.market.factors):
             if factor.surface != name:
                 continue
+            if factor.kind is not FactorKind.IMPLIED_VOL:
+                raise UnpriceableError(
+                    f"surface {name!r}: factor {factor.factor_id!r} is a {factor.kind}, expected implied_vol"
+                )
             if factor.moneyness is None or factor.tenor_years is None:
                 raise UnpriceableError(
                     f"surface {name!r}: factor {factor.factor_id!r} needs moneyness and tenor_years"
@@ -200,7 +224,15 @@ def need(row: Mapping[str, Any], column: str) -> Any:
     return row[column]
 
 
-def _around(grid: np.ndarray[Any, np.dtype[np.float64]], at: float) -> tuple[int, int, float]:
+def positive(row: Mapping[str, Any], column: str) -> float:
+    """Value of a column that must be a positive number."""
+    value = float(need(row, column))
+    if not (math.isfinite(value) and value > 0):
+        raise UnpriceableError(f"{column} was {value}, must be positive")
+    return value
+
+
+def _around(grid: FloatArray, at: float) -> tuple[int, int, float]:
     """Points of an increasing grid around a place, and the weight of the right one; flat outside."""
     right = int(np.clip(np.searchsorted(grid, at), 0, grid.size - 1))
     left = max(right - 1, 0) if grid[right] > at else right

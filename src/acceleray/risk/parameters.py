@@ -80,7 +80,8 @@ class VolatilityFits:
             Forecast per move; the last row is for the move that comes next.
         """
         first = self.first_rows[fit]
-        start = min(int(first.min()), begin)
+        # A book of cash alone depends on no factor at all.
+        start = int(first.min(initial=begin))
         part = moves[start:]
         variance = filter_variance(
             part,

@@ -8,16 +8,20 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from acceleray.domain.book import Book
+from acceleray.domain.book import ROOT, Book
 from acceleray.domain.market import FactorKind, Market
 from acceleray.errors import InputDataError, UsageError
 from acceleray.risk.assemble import assemble, row_order
 from acceleray.risk.funds import look_through
-from acceleray.risk.lookup import Lookup, UnpriceableError
+from acceleray.risk.lookup import Lookup
 from acceleray.risk.market_prices import calibrate, with_residual
 from acceleray.risk.terms import Priceable, terms_of
+from acceleray.risk.unpriceable import UnpriceableError
 from acceleray.risk.valuation import Instruments, ResolvedBook
+
+IntArray = npt.NDArray[np.int64]
 
 __all__ = ["Resolution", "aged", "base_currency_of", "factor_columns", "resolve"]
 
@@ -41,7 +45,7 @@ class Resolution:
     portfolio_ids : tuple of str
         Portfolio of each number in ``priced.portfolios``, sorted.
     residuals : dict of str to float
-        Spread, vol or scale that meets the market price of an instrument that has one.
+        Spread, vol or scale that meets the market price of an instrument that has one, held by a fund or not.
     """
 
     book: Book
@@ -51,6 +55,16 @@ class Resolution:
     instrument_ids: tuple[str, ...]
     portfolio_ids: tuple[str, ...]
     residuals: dict[str, float]
+
+    def portfolios_below(self, node: str) -> IntArray:
+        """Numbers of the portfolios at or below a node, increasing."""
+        prefix = f"{node}/"
+        own = [
+            number
+            for number, name in enumerate(self.portfolio_ids)
+            if node == ROOT or name == node or name.startswith(prefix)
+        ]
+        return np.array(own, dtype=np.int64)
 
 
 def base_currency_of(book: Book, market: Market) -> str:
@@ -105,11 +119,7 @@ def resolve(
     for name in sorted(set(book.instrument_ids)):
         row = book.instrument_rows[name]
         try:
-            priceable = _priceable(row, lookup, book)
-            if row["market_price"] is not None:
-                residuals[name] = calibrate(priceable, market.base)
-                priceable = with_residual(priceable, residuals[name])
-            found.append(priceable)
+            found.append(_priceable(row, lookup, book, residuals))
         except UnpriceableError as why:
             failures[name] = str(why)
     reasons = tuple(failures.get(name) for name in book.instrument_ids)
@@ -147,13 +157,8 @@ def aged(resolution: Resolution, market: Market, date: dt.date) -> ResolvedBook:
         Horizon, after `as_of`.
     """
     lookup = Lookup(market, resolution.base_currency, 0, date)
-    rows = resolution.book.instrument_rows
-    found = []
-    for name in resolution.instrument_ids:
-        priceable = _priceable(rows[name], lookup, resolution.book)
-        if name in resolution.residuals:
-            priceable = with_residual(priceable, resolution.residuals[name])
-        found.append(priceable)
+    rows, residuals = resolution.book.instrument_rows, dict(resolution.residuals)
+    found = [_priceable(rows[name], lookup, resolution.book, residuals) for name in resolution.instrument_ids]
     then = assemble(found, market.base)
     columns = np.union1d(resolution.priced.columns, then.columns())
     return replace(resolution.priced, then=then, columns=columns)
@@ -168,10 +173,10 @@ def factor_columns(resolution: Resolution, market: Market) -> list[tuple[int, ..
         Of the same market.
     """
     lookup = _Recorder(market, resolution.base_currency, 0)
-    found = []
+    found, residuals = [], dict(resolution.residuals)
     for name in resolution.instrument_ids:
         lookup.used.clear()
-        _priceable(resolution.book.instrument_rows[name], lookup, resolution.book)
+        _priceable(resolution.book.instrument_rows[name], lookup, resolution.book, residuals)
         found.append(tuple(sorted(lookup.used)))
     return found
 
@@ -187,11 +192,24 @@ class _Recorder(Lookup):
         self.used.add(column)
         return super().usable(column)
 
+    def _surface(self, name: str) -> dict[float, dict[float, int]]:
+        grid = super()._surface(name)
+        # Found once for all options on it, so that its factors are not asked for again.
+        self.used.update(column for smile in grid.values() for column in smile.values())
+        return grid
 
-def _priceable(row: Mapping[str, Any], lookup: Lookup, book: Book) -> Priceable:
-    funded = look_through(row, lookup, book, lambda held, at: _priceable(held, at, book))
+
+def _priceable(row: Mapping[str, Any], lookup: Lookup, book: Book, residuals: dict[str, float]) -> Priceable:
+    """Look one instrument up, and what it holds; `residuals` keeps what was calibrated at `as_of`."""
+    funded = look_through(row, lookup, book, lambda held, at: _priceable(held, at, book, residuals))
     terms = funded or terms_of(row, lookup)
-    return Priceable(row=row, terms=terms, fx=lookup.exchange_rate(row["currency"]))
+    found = Priceable(row=row, terms=terms, fx=lookup.exchange_rate(row["currency"]))
+    if row["market_price"] is None:
+        return found
+    name = row["instrument_id"]
+    if name not in residuals:
+        residuals[name] = calibrate(found, lookup.today)
+    return with_residual(found, residuals[name])
 
 
 def _resolved(

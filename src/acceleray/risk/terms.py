@@ -7,21 +7,33 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from acceleray.domain.market import FactorKind
-from acceleray.risk.lookup import Lookup, Point, UnpriceableError, need
+from acceleray.numerics.rates import RatePoints
+from acceleray.risk.cash_flows import cash_flows
+from acceleray.risk.families import ABSENT
+from acceleray.risk.lookup import Lookup, Point, positive
+from acceleray.risk.unpriceable import UnpriceableError
 
 __all__ = [
     "CarryTerms",
     "CashTerms",
     "FixedFlowTerms",
+    "FloatingFlowTerms",
     "FundTerms",
     "FxForwardTerms",
     "LinearTerms",
     "OptionTerms",
+    "PlainOptionTerms",
     "Priceable",
     "Terms",
+    "flow_terms",
     "terms_of",
 ]
+
+FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +76,26 @@ class FxForwardTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixedFlowTerms:
-    """Fixed cash flows."""
+    """Fixed cash flows: a bond, or the fixed part of a floater or swap."""
 
-    times: list[float]
-    amounts: list[float]
-    curve: list[Point]
+    pay: RatePoints
+    amounts: FloatArray
     spread: int
     residual: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FloatingFlowTerms:
+    """Fixed flows and floating coupons; the arrays as in `cash_flows.FloatingFlows`."""
+
+    fixed: FixedFlowTerms
+    pay: RatePoints
+    start: RatePoints
+    end: RatePoints
+    accruals: FloatArray
+    notionals: FloatArray
+    margins: FloatArray
+    fixed_rates: FloatArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +117,11 @@ class OptionTerms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlainOptionTerms(OptionTerms):
+    """A European option whose spot, vol and drift are single factors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FundTerms:
     """A fund and what it holds, at the value date and at `as_of`."""
 
@@ -101,9 +131,19 @@ class FundTerms:
     weights: list[float]
     held: list[Priceable]
     held_now: list[Priceable]
+    scale: float = 1.0
 
 
-Terms = CashTerms | LinearTerms | CarryTerms | FxForwardTerms | FixedFlowTerms | OptionTerms | FundTerms
+Terms = (
+    CashTerms
+    | LinearTerms
+    | CarryTerms
+    | FxForwardTerms
+    | FixedFlowTerms
+    | FloatingFlowTerms
+    | OptionTerms
+    | FundTerms
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +174,8 @@ def terms_of(row: Mapping[str, Any], lookup: Lookup) -> Terms:
         With the reason.
     """
     kind = row["kind"]
+    if row["multiplier"] is not None:
+        positive(row, "multiplier")
     if kind == "cash":
         return CashTerms()
     if kind not in _KINDS:
@@ -158,7 +200,7 @@ def _future(row: Mapping[str, Any], lookup: Lookup) -> LinearTerms | CarryTerms:
         column=column,
         divisor=divisor,
         years=years,
-        curve=lookup.points(row, "discount_curve", [years])[0],
+        curve=lookup.point(row, "discount_curve", years),
         dividend=lookup.factor(row, "dividend_yield", (FactorKind.DIVIDEND_YIELD,)),
     )
 
@@ -169,35 +211,41 @@ def _fx_forward(row: Mapping[str, Any], lookup: Lookup) -> FxForwardTerms:
     return FxForwardTerms(
         column=column,
         divisor=divisor,
-        strike=need(row, "strike"),
+        strike=positive(row, "strike"),
         years=years,
-        domestic=lookup.points(row, "discount_curve", [years])[0],
-        foreign=lookup.points(row, "foreign_curve", [years])[0],
+        domestic=lookup.point(row, "discount_curve", years),
+        foreign=lookup.point(row, "foreign_curve", years),
     )
 
 
-def _bond(row: Mapping[str, Any], lookup: Lookup) -> FixedFlowTerms:
-    maturity: dt.date = need(row, "maturity")
-    face, coupon, frequency = (need(row, name) for name in ("face", "coupon", "frequency"))
-    if frequency not in (0, 1, 2, 3, 4, 6, 12):
-        raise UnpriceableError(f"unsupported: {frequency} coupons a year")
-    if maturity <= lookup.market.as_of:
-        raise UnpriceableError(f"matured on {maturity}")
-    issued = row["issue_date"] or dt.date.min
-    dates = [maturity]
-    while frequency and (day := _months_before(maturity, 12 // frequency * len(dates))) > max(
-        lookup.market.as_of, issued
-    ):
-        dates.append(day)
-    dates.reverse()
-    times = [max((day - lookup.value_date).days, 0) / 365.0 for day in dates]
-    amounts = [coupon / frequency * face if frequency else 0.0] * len(dates)
-    amounts[-1] += face
-    return FixedFlowTerms(
-        times=times,
-        amounts=amounts,
-        curve=lookup.points(row, "discount_curve", times),
+def flow_terms(
+    row: Mapping[str, Any], lookup: Lookup, held_from: dt.date | None = None
+) -> FixedFlowTerms | FloatingFlowTerms:
+    """Cash flows of a bond, floater or swap, placed on their curves.
+
+    Parameters
+    ----------
+    held_from : date, optional
+        What is paid on or before it belongs to somebody else; by default the market's `as_of`.
+    """
+    flows = cash_flows(row, lookup.value_date, held_from=held_from or lookup.market.as_of)
+    fixed = FixedFlowTerms(
+        pay=lookup.points(row, "discount_curve", flows.fixed.times_years),
+        amounts=flows.fixed.amounts,
         spread=lookup.optional(row, "spread_factor", FactorKind.CREDIT_SPREAD),
+    )
+    if row["kind"] == "bond":
+        return fixed
+    floating = flows.floating
+    return FloatingFlowTerms(
+        fixed=fixed,
+        pay=lookup.points(row, "discount_curve", floating.pay_times),
+        start=lookup.points(row, "projection_curve", floating.start_times),
+        end=lookup.points(row, "projection_curve", floating.end_times),
+        accruals=floating.accruals,
+        notionals=floating.notionals,
+        margins=floating.spreads,
+        fixed_rates=floating.fixed_rates,
     )
 
 
@@ -207,9 +255,13 @@ def _option(row: Mapping[str, Any], lookup: Lookup) -> OptionTerms:
     if row["option_type"] not in ("call", "put"):
         raise UnpriceableError(f"unsupported: option_type {row['option_type']!r}")
     column, divisor = lookup.underlying(row)
-    strike = need(row, "strike")
-    if not strike > 0:
-        raise UnpriceableError(f"strike was {strike}, must be positive")
+    strike = positive(row, "strike")
+    underlying = lookup.market.factors[column]
+    if underlying.kind is FactorKind.SPOT and underlying.currency not in (None, row["currency"]):
+        raise UnpriceableError(
+            f"unsupported: quanto option in {row['currency']} on {underlying.factor_id!r}, "
+            f"which is in {underlying.currency}"
+        )
     years = lookup.years(row, "expiry")
     on_future = row["on_future"] == "true"
     carriers = [name for name in ("dividend_yield", "foreign_curve") if row[name] is not None]
@@ -217,7 +269,10 @@ def _option(row: Mapping[str, Any], lookup: Lookup) -> OptionTerms:
         raise UnpriceableError("only one of dividend_yield, foreign_curve and on_future can drive the drift")
     # Time on the surface runs from as_of: the option keeps its place when the book ages.
     columns, weights = lookup.vol(row, (row["expiry"] - lookup.market.as_of).days / 365.0)
-    return OptionTerms(
+    is_plain = divisor == ABSENT and weights[0] == 1.0 and not row["foreign_curve"] and not on_future
+    # A residual vol below zero has to be held back from taking the vol through zero.
+    kind = PlainOptionTerms if is_plain and row["market_price"] is None else OptionTerms
+    return kind(
         column=column,
         divisor=divisor,
         strike=strike,
@@ -225,9 +280,9 @@ def _option(row: Mapping[str, Any], lookup: Lookup) -> OptionTerms:
         is_call=row["option_type"] == "call",
         vol_columns=columns,
         vol_weights=weights,
-        curve=lookup.points(row, "discount_curve", [years])[0],
+        curve=lookup.point(row, "discount_curve", years),
         dividend=lookup.optional(row, "dividend_yield", FactorKind.DIVIDEND_YIELD),
-        foreign=lookup.points(row, "foreign_curve", [years])[0] if row["foreign_curve"] else None,
+        foreign=lookup.point(row, "foreign_curve", years) if row["foreign_curve"] else None,
         on_future=on_future,
     )
 
@@ -238,14 +293,8 @@ _KINDS: dict[str, Callable[[Mapping[str, Any], Lookup], Terms]] = {
     "fund": _linear,
     "future": _future,
     "fx_forward": _fx_forward,
-    "bond": _bond,
+    "bond": flow_terms,
+    "floater": flow_terms,
+    "swap": flow_terms,
     "option": _option,
 }
-
-
-def _months_before(day: dt.date, months: int) -> dt.date:
-    """Go back by whole months; the 29th to 31st become the last day of a shorter month."""
-    total = day.year * 12 + day.month - 1 - months
-    year, month = divmod(total, 12)
-    following = dt.date(year + month // 11, (month + 1) % 12 + 1, 1)
-    return dt.date(year, month + 1, min(day.day, (following - dt.timedelta(days=1)).day))

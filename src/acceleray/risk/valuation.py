@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate as running
 
 import numpy as np
 import numpy.typing as npt
 
 from acceleray.errors import NumericalError
-from acceleray.numerics.aggregation import TreeSum, add_positions
-from acceleray.risk.families import ABSENT, Family, Options
+from acceleray.numerics.aggregation import TreeSum
+from acceleray.numerics.kernels import accumulate
+from acceleray.risk.families import ABSENT, Family, FxForwards, Options, PlainOptions
 
 __all__ = [
     "SECTION",
@@ -68,7 +69,7 @@ class Instruments:
 
     def parts(self, first: int, stop: int) -> Iterator[tuple[Family | LookThrough, int, slice]]:
         """Families that own rows of a range: each with its first row, and the rows as a slice of its own."""
-        starts = accumulate((family.count for family in self.families), initial=0)
+        starts = running((family.count for family in self.families), initial=0)
         for family, start in zip(self.families, starts, strict=False):
             low, high = max(first, start), min(stop, start + family.count)
             if low < high:
@@ -232,7 +233,7 @@ def unit_exposures(book: ResolvedBook, levels: FloatArray) -> FloatArray:
     major = _factor_major(book, levels)
     exposures = book.now.prices(major, 0, book.now.count)
     for family, start, own in book.now.parts(0, book.now.count):
-        if isinstance(family, Options):
+        if isinstance(family, FxForwards | PlainOptions | Options):
             spot = family.underlyings.levels(major, own)
             exposures[start : start + own.stop] = family.deltas(major, own.start, own.stop) * spot
     return exposures.T
@@ -313,7 +314,7 @@ def portfolio_gains(
                 continue
             gains = _unit_gains(book, after, before, first, stop)
             held = order[own]
-            add_positions(gains, rows[own] - first, book.quantities[held], book.portfolios[held], partial)
+            accumulate(gains, rows[own] - first, book.quantities[held], book.portfolios[held], partial)
             if into is not None:
                 into[own] = _by_position(gains[rows[own] - first], book.quantities[held])
         total.add(partial)
@@ -330,10 +331,20 @@ def positions_of(book: ResolvedBook, sections: tuple[int, int]) -> IntArray:
 def _unit_gains(
     book: ResolvedBook, after: FloatArray, before: FloatArray, first: int, stop: int
 ) -> FloatArray:
-    later, earlier = book.then.prices(after, first, stop), book.now.prices(before, first, stop)
-    fx_after, fx_before = book.then.rates(after, first, stop), book.now.rates(before, first, stop)
-    fx_before = np.where(book.now.is_future[first:stop, None], fx_after, fx_before)
-    gains: FloatArray = book.now.multipliers[first:stop, None] * (later * fx_after - earlier * fx_before)
+    gains = book.then.prices(after, first, stop)
+    earlier = book.now.prices(before, first, stop)
+    fx, is_future = book.now.fx[first:stop], book.now.is_future[first:stop]
+    # Most rows are in the base currency and need no conversion; the arrays are large, so nothing is copied.
+    foreign = np.flatnonzero(fx != ABSENT)
+    if foreign.size:
+        rates_after, rates_before = after[fx[foreign]], before[fx[foreign]]
+        gains[foreign] *= rates_after
+        earlier = np.array(np.broadcast_to(earlier, np.broadcast_shapes(earlier.shape, gains.shape)))
+        earlier[foreign] *= np.where(is_future[foreign, None], rates_after, rates_before)
+    gains -= earlier
+    multipliers = book.now.multipliers[first:stop]
+    if (multipliers != 1.0).any():
+        gains *= multipliers[:, None]
     return gains
 
 

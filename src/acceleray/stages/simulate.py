@@ -18,7 +18,7 @@ from acceleray.errors import CalibrationError, InputDataError
 from acceleray.numerics.stopping import StoppingRule
 from acceleray.risk.blocks import Job
 from acceleray.risk.credit import simulate_credit
-from acceleray.risk.forecasts import forecast_table
+from acceleray.risk.forecasts import forecast_table, whole_nodes
 from acceleray.risk.market import book_at, measured, revaluations
 from acceleray.risk.parameters import RiskParameters
 from acceleray.risk.plans import Labels, history_days, prepare
@@ -279,8 +279,6 @@ def _book_at(context: StageContext, resolution: Resolution, market: Market, labe
 def _forecast(context: StageContext, book: Book, market: Market, parameters: RiskParameters) -> None:
     settings = context.settings.simulate
     context.progress(f"forecasting the last {settings.backtest_days} days")
-    # A position whose factors are younger than the backtest cannot be part of it, and no portfolio is
-    # backtested without one of its positions: its past would be that of another book.
     tonight = resolve(book, market, base_currency=context.settings.base_currency)
     backtest = resolve(
         book,
@@ -288,10 +286,7 @@ def _forecast(context: StageContext, book: Book, market: Market, parameters: Ris
         base_currency=context.settings.base_currency,
         history_days=settings.window_days + settings.backtest_days,
     )
-    young = np.setdiff1d(tonight.priced.positions, backtest.priced.positions)
-    nodes = tuple(
-        node for node in nodes_with_positions(backtest) if not np.isin(book.members(node), young).any()
-    )
+    nodes = whole_nodes(tonight, backtest)
     forecasts = forecast_table(
         backtest,
         market,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from acceleray.errors import NumericalError
-from acceleray.numerics.pricing import bond_prices
+from acceleray.numerics.pricing import bond_prices, zero_rates
 from acceleray.numerics.rates import fixed_values, floating_values, rate_points
 
 TENORS = np.array([0.25, 1.0, 5.0])
@@ -53,9 +53,10 @@ def test_equals_bond_prices():
     amounts, offsets = np.array([2.0, 102.0, 3.0, 103.0]), np.array([0, 2, 4])
     spreads = np.random.default_rng(2).normal(0.01, 0.005, size=(2, 40))
     ours = fixed_values(LEVELS, pay=pay, amounts=amounts, offsets=offsets, discount_spreads=spreads)
-    rates = (1.0 - pay.weight) * LEVELS.T[:, pay.left] + pay.weight * LEVELS.T[:, pay.right]
-    theirs = bond_prices(amounts, DATES, rates, spreads.T, offsets)
-    assert ours == pytest.approx(theirs.T, rel=1e-15)
+    theirs = bond_prices(
+        amounts, DATES, zero_rates(LEVELS, pay.left, pay.right, pay.weight), spreads, offsets
+    )
+    assert ours == pytest.approx(theirs, rel=1e-15)
 
 
 def test_an_instrument_alone_is_worth_what_it_is_in_the_book():

@@ -32,5 +32,11 @@ def test_published_addresses_never_change():
         "BOOTSTRAP": 4,
         "CREDIT_FACTOR": 5,
         "CREDIT_DEFAULTS": 6,
+        "IMPORTANCE_PILOT": 7,
+        "IMPORTANCE": 8,
         "SOBOL_SCRAMBLE": 9,
+        "BACKTEST_FILTERED": 20,
+        "BACKTEST_SHORTFALL": 21,
+        "OVERLAP_BOUNDS": 22,
+        "TABULATION": 23,
     }

@@ -89,8 +89,9 @@ _DEFAULTS = {
 FACTORS_FULL = [{**_DEFAULTS, **row} for row in FACTORS]
 
 INSTRUMENTS = [
-    {"instrument_id": "BOND", "kind": "bond", "maturity": dt.date(2028, 6, 15), "coupon": 0.05,
-     "frequency": 2, "face": 1000.0, "discount_curve": "AAA", "spread_factor": "SPREAD"},
+    {"instrument_id": "BOND", "kind": "bond", "issue_date": dt.date(2010, 6, 15),
+     "maturity": dt.date(2028, 6, 15), "coupon": 0.05, "frequency": 2, "face": 1000.0, "day_count": "ACT/ACT",
+     "discount_curve": "AAA", "spread_factor": "SPREAD"},
     {"instrument_id": "CALL", "kind": "option", "factor_id": "SPX", "multiplier": 100.0,
      "expiry": dt.date(2019, 6, 21), "option_type": "call", "exercise": "european", "strike": 2600.0,
      "vol_factor": "VIX", "discount_curve": "USD", "dividend_yield": "Q"},
@@ -120,7 +121,7 @@ POSITIONS = [
 
 def make_book(positions=None, **changes):
     """Build the book; `changes` maps an instrument id to the fields to replace."""
-    names = sorted({name for row in INSTRUMENTS for name in row} | {"currency", "issue_date"})
+    names = sorted({name for row in (*INSTRUMENTS, *changes.values()) for name in row} | {"currency"})
     rows = []
     for row in INSTRUMENTS:
         full = {**dict.fromkeys(names), "currency": "USD", **row, **changes.get(row["instrument_id"], {})}

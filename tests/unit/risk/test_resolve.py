@@ -11,6 +11,29 @@ from acceleray.risk.valuation import position_values, unit_prices
 
 from .conftest import AS_OF, make_book
 
+SWAP = {
+    "kind": "swap",
+    "factor_id": None,
+    "issue_date": dt.date(2018, 3, 15),
+    "maturity": dt.date(2023, 3, 15),
+    "face": 1e6,
+    "frequency": 4,
+    "day_count": "ACT/360",
+    "fixed_rate": 0.03,
+    "pay_receive": "pay",
+    "last_fixing": 0.028,
+    "discount_curve": "USD",
+    "projection_curve": "USD",
+}
+FX_FORWARD = {
+    "kind": "fx_forward",
+    "factor_id": "EURUSD",
+    "expiry": dt.date(2019, 6, 28),
+    "strike": 1.2,
+    "discount_curve": "USD",
+    "foreign_curve": "USD",
+}
+
 
 def reason(market, instrument_id, positions=None, history_days=0, **fields):
     book = make_book(positions, **{instrument_id: fields})
@@ -33,14 +56,46 @@ def test_a_good_book_resolves_whole(book, market):
         ("FUND", {"factor_id": "NDX"}, "missing factor_id: unknown factor 'NDX'"),
         ("FUND", {"factor_id": None}, "missing factor_id"),
         ("FUND", {"factor_id": "VIX"}, "factor_id: factor 'VIX' is a implied_vol, expected spot"),
-        ("FUND", {"kind": "swap"}, "unsupported: kind 'swap'"),
+        ("FUND", {"kind": "swap"}, "missing issue_date"),
+        ("FUND", {"kind": "warrant"}, "unsupported: kind 'warrant'"),
         ("FUND", {"currency": "JPY"}, "0 fx factors for currency JPY"),
+        ("FUND", {"kind": "quantlib"}, "unsupported: kind 'quantlib'"),
+        ("FUND", {"multiplier": np.nan}, "multiplier was nan, must be positive"),
+        ("FUND", {"market_price": np.nan}, "market_price was nan"),
+        ("FUND", {"market_price": -1.0}, "market_price was -1, must be positive"),
+        ("FUND", SWAP | {"last_fixing": None}, "missing last_fixing"),
+        ("FUND", SWAP | {"pay_receive": "both"}, "pay_receive was 'both', must be pay or receive"),
+        ("FUND", SWAP | {"projection_curve": None}, "missing projection_curve"),
+        ("FUND", SWAP | {"projection_curve": "LIBOR"}, "missing curve 'LIBOR'"),
+        ("FUND", SWAP | {"calendar": "NOWHERE"}, "unknown calendar 'NOWHERE'"),
+        ("FUND", SWAP | {"maturity": AS_OF}, "matured on 2018-12-28"),
+        ("FUND", SWAP | {"market_price": 1.0}, "kind 'swap' has neither spread nor vol to meet it"),
+        ("FUND", SWAP | {"kind": "floater", "coupon": None}, "missing coupon"),
+        ("FUND", FX_FORWARD | {"currency": "EUR"}, "is the rate of EUR, the instrument's own currency"),
+        ("FUND", FX_FORWARD | {"foreign_curve": None}, "missing foreign_curve"),
+        ("FUND", FX_FORWARD | {"strike": -1.2}, "strike was -1.2, must be positive"),
+        ("SPX_FUT", {"market_price": 2500.0}, "kind 'future' has neither spread nor vol to meet it"),
+        ("SPX_FUT", {"dividend_yield": None}, "needs both discount_curve and dividend_yield"),
+        ("PUT", {"surface": "SMILE"}, "both vol_factor and surface are given"),
+        ("PUT", {"surface": "SMILE", "vol_factor": None}, "missing surface 'SMILE'"),
+        ("PUT", {"on_future": "true"}, "only one of dividend_yield, foreign_curve and on_future"),
+        ("PUT", {"option_type": "straddle"}, "unsupported: option_type 'straddle'"),
+        ("PUT", {"strike": np.nan}, "strike was nan, must be positive"),
+        ("PUT", {"market_price": 2401.0}, "market_price was 2401, the model gives"),
         ("PUT", {"exercise": "american"}, "unsupported: exercise 'american'"),
         ("PUT", {"expiry": dt.date(2018, 12, 27)}, "expired on 2018-12-27"),
         ("PUT", {"vol_factor": None}, "missing vol_factor"),
         ("PUT", {"strike": 0.0}, "strike was 0.0"),
         ("PUT", {"discount_curve": "GBP"}, "missing curve 'GBP'"),
         ("BOND", {"maturity": AS_OF}, "matured on 2018-12-28"),
+        ("BOND", {"market_price": 1e9}, "market_price was 1e+09, the model gives"),
+        ("BOND", {"day_count": "ACT/364"}, "unsupported: day_count 'ACT/364'"),
+        ("BOND", {"spread_factor": "VIX"}, "spread_factor: factor 'VIX' is a implied_vol"),
+        (
+            "BOND",
+            {"maturity": dt.date(2018, 12, 31), "settlement_days": 5, "market_price": 1000.0},
+            "market_price: a trade settles on 2019-01-02: matured on 2018-12-31",
+        ),
         ("BOND", {"frequency": 5}, "unsupported: 5 coupons a year"),
         ("BOND", {"coupon": None}, "missing coupon"),
     ],
@@ -76,6 +131,26 @@ def test_a_factor_without_a_value_or_with_too_short_a_history(market):
 def test_stop_raises_with_the_reason(market):
     with pytest.raises(InputDataError, match="instrument 'FUND' cannot be priced: missing factor_id"):
         resolve(make_book(FUND={"factor_id": None}), market, on_failed="stop")
+
+
+def test_a_quanto_option_is_not_priced_as_a_plain_one(market):
+    factors = tuple(
+        dataclasses.replace(factor, currency="USD") if factor.factor_id == "SPX" else factor
+        for factor in market.factors
+    )
+    labelled = dataclasses.replace(market, factors=factors)
+    assert reason(labelled, "PUT") is None
+    assert "unsupported: quanto option in EUR on 'SPX'" in reason(labelled, "PUT", currency="EUR")
+
+
+def test_a_missing_value_is_recorded_for_every_kind_that_needs_it(market):
+    levels = np.array(market.levels)
+    levels[:, market.column("USD.2Y")] = np.nan
+    broken = dataclasses.replace(market, levels=levels)
+    for kind, fields in (("swap", SWAP), ("fx_forward", FX_FORWARD)):
+        assert reason(broken, "FUND", **fields) == "factor 'USD.2Y' has no value at 2018-12-28", kind
+    assert reason(broken, "PUT") == "factor 'USD.2Y' has no value at 2018-12-28"
+    assert reason(broken, "FUND") is None
 
 
 def test_an_ambiguous_base_currency_must_be_named(market):

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 HEAVY = ("ray", "pandas", "mlflow", "pyspark", "pydantic", "deltalake", "arch", "exchange_calendars")
-MODULES = ["blocks", "credit", "forecasts", "volatility_fits"]
+MODULES = ["blocks", "credit", "forecast_blocks", "importance", "volatility_fits"]
 CODE = """
 import sys, time
 started = time.perf_counter()
