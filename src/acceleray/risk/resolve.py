@@ -171,10 +171,10 @@ def factor_columns(resolution: Resolution, market: Market) -> list[tuple[int, ..
         Of the same market.
     """
     lookup = _Recorder(market, resolution.base_currency, 0)
-    found = []
+    found, residuals = [], dict(resolution.residuals)
     for name in resolution.instrument_ids:
         lookup.used.clear()
-        _priceable(resolution.book.instrument_rows[name], lookup, resolution.book, dict(resolution.residuals))
+        _priceable(resolution.book.instrument_rows[name], lookup, resolution.book, residuals)
         found.append(tuple(sorted(lookup.used)))
     return found
 
@@ -189,6 +189,12 @@ class _Recorder(Lookup):
     def usable(self, column: int) -> int:
         self.used.add(column)
         return super().usable(column)
+
+    def _surface(self, name: str) -> dict[float, dict[float, int]]:
+        grid = super()._surface(name)
+        # Found once for all options on it, so that its factors are not asked for again.
+        self.used.update(column for smile in grid.values() for column in smile.values())
+        return grid
 
 
 def _priceable(row: Mapping[str, Any], lookup: Lookup, book: Book, residuals: dict[str, float]) -> Priceable:
