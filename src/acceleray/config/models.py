@@ -258,8 +258,10 @@ class SimulateSettings(_Model):
     moves: dict[_FactorKind, Literal["absolute", "log", "relative"]] = Field(default_factory=dict)
     """How factors move, by kind, where it is not the default: `log` for spot, fx and implied_vol, `absolute`
     for zero_rate, credit_spread and dividend_yield; `relative` is the simple return."""
-    sampler: Literal["random", "sobol"] = "random"
-    """Monte-Carlo from pseudo-random streams, or from scrambled Sobol points, which round `n_paths` up."""
+    sampler: Literal["random", "sobol", "importance"] = "random"
+    """Monte-Carlo from pseudo-random streams; from scrambled Sobol points, which round `n_paths` up; or by
+    importance sampling of the whole book's tail where a pilot says that it pays. Over several days the last
+    needs `step: horizon`."""
     drift: Literal["zero", "martingale"] = "zero"
     """Monte-Carlo moves of zero mean, or such that the expected level is today's; Student-t log moves, which
     have no such drift, keep zero mean and their note says so."""

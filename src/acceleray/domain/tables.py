@@ -291,6 +291,8 @@ _TABLES = (
         # What the number stands for: the end date of a historical move, else null.
         date=_DATE,
         block=_INT,
+        # Probability that a path of an importance sample stands for; null where all are equally likely.
+        weight=_FLOAT,
     ),
     table(
         "result.measures",

@@ -29,7 +29,7 @@ __all__ = ["MIN_BEYOND", "MIN_SECTIONS", "Decision", "StoppingRule", "contiguous
 
 FloatArray = npt.NDArray[np.float64]
 
-MIN_SECTIONS = 8
+MIN_SECTIONS = 10
 MIN_BEYOND = 50.0
 
 

@@ -11,9 +11,11 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from acceleray.numerics.delta_gamma import DeltaGamma
 from acceleray.numerics.draws import Step, quasi_dimensions, quasi_moves, random_moves
 from acceleray.numerics.moves import apply_moves
 from acceleray.numerics.sobol import sobol_uniforms
+from acceleray.numerics.stratified import Strata, draw_moves
 from acceleray.numerics.streams import Purpose, stream
 from acceleray.numerics.volatility import simulate_paths
 from acceleray.risk.position_files import PositionFiles
@@ -25,6 +27,7 @@ __all__ = [
     "Filtered",
     "Job",
     "Plan",
+    "Stratified",
     "Table",
     "block_gains",
     "block_positions",
@@ -32,6 +35,7 @@ __all__ = [
 ]
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +158,34 @@ class Filtered:
         return apply_moves(self.base, moves, self.move_kinds)
 
 
-Plan = Table | Drawn | Filtered
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Stratified:
+    """Paths of a stratified sample; every block is one, with the same numbers of paths in the same strata."""
+
+    blocks: Blocks
+    base: FloatArray
+    move_kinds: npt.NDArray[np.int8]
+    drift: FloatArray
+    model: DeltaGamma
+    strata: Strata
+    counts: IntArray
+    horizon_days: int
+    seed: int
+    replicates: ClassVar[None] = None
+
+    def levels(self, block: int) -> FloatArray:
+        """Shocked levels of a block, shape (n_in_block, n_factors), stratum after stratum."""
+        generator = stream(self.seed, Purpose.IMPORTANCE, self.horizon_days, block)
+        moves, _ = draw_moves(self.model, self.strata, self.counts, generator)
+        return apply_moves(self.base, moves + self.drift, self.move_kinds)
+
+    def block_weights(self) -> FloatArray:
+        """Weights of any block, shape (block_size,): the same for all; see `Importance.weights`."""
+        per_path = self.strata.probability / self.counts / len(self.blocks)
+        return np.repeat(per_path, self.counts)
+
+
+Plan = Table | Drawn | Filtered | Stratified
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -68,7 +68,7 @@ class Members:
 
 
 def components(
-    members: Members, losses: FloatArray, *, measure: TailMeasure, level: float
+    members: Members, losses: FloatArray, labels: Labels, *, measure: TailMeasure, level: float
 ) -> tuple[FloatArray, FloatArray, float]:
     """Split a measure so that the parts add up; only scenarios near the tail are summed.
 
@@ -83,20 +83,25 @@ def components(
     residual : float
         Of value at risk, what the parts missed before they were scaled to it; zero for ES.
     """
-    paths = required_paths(losses, level=level, measure=measure)
+    weights = labels.weights
+    paths = required_paths(losses, level=level, measure=measure, weights=weights)
     own = -members.sums(np.arange(len(members.names)), paths)
     error = members.sum_error
     if measure == "VaR":
-        return value_at_risk_contributions(own, losses, level=level, paths=paths, sum_error=error)
+        return value_at_risk_contributions(
+            own, losses, level=level, paths=paths, weights=weights, sum_error=error
+        )
     values, std_errors = expected_shortfall_contributions(
-        own, losses, level=level, paths=paths, sum_error=error
+        own, losses, level=level, paths=paths, weights=weights, sum_error=error
     )
     return values, std_errors, 0.0
 
 
-def split_table(members: Members, losses: FloatArray, *, measure: TailMeasure, level: float) -> pa.Table:
+def split_table(
+    members: Members, losses: FloatArray, labels: Labels, *, measure: TailMeasure, level: float
+) -> pa.Table:
     """Return `components` as rows: member_id, value, std_error, residual."""
-    values, std_errors, residual = components(members, losses, measure=measure, level=level)
+    values, std_errors, residual = components(members, losses, labels, measure=measure, level=level)
     return pa.table(
         {
             "member_id": pa.array(members.names, pa.string()),
@@ -120,7 +125,7 @@ def decomposed(
 
     Parameters are those of `components` and `estimated`.
     """
-    values, std_errors, _ = components(members, losses, measure=measure, level=level)
+    values, std_errors, _ = components(members, losses, labels, measure=measure, level=level)
     every = np.arange(losses.size)
     in_batch = max(_BATCH_BYTES // (8 * losses.size), 1)
     rows: list[dict[str, Any]] = []

@@ -21,6 +21,7 @@ from acceleray.numerics.tail import (
     expected_shortfall,
     value_at_risk,
 )
+from acceleray.numerics.weighted import weighted_expected_shortfall, weighted_value_at_risk
 from acceleray.risk.plans import Labels
 
 __all__ = ["TailMeasure", "check_measure", "estimated", "estimated_increment"]
@@ -58,6 +59,10 @@ def estimated(
         return sectioned_estimate(
             sections, lambda paths: float(measured(paths, level=level)), confidence=confidence
         )
+    if labels.weights is not None:
+        weighted = weighted_value_at_risk if measure == "VaR" else weighted_expected_shortfall
+        blocks = labels.blocks.of_scenarios()
+        return weighted(losses, labels.weights, blocks, level=level, confidence=confidence)
     estimate = estimate_value_at_risk if measure == "VaR" else estimate_expected_shortfall
     return estimate(
         losses, level=level, confidence=confidence, overlap_days=labels.overlap_days, seed=labels.seed
@@ -77,6 +82,8 @@ def estimated_increment(
 
     The other parameters are those of `estimated`.
     """
+    if labels.weights is not None:
+        return _weighted_increment(losses, without, labels, measure, level, confidence)
     if labels.replicates is not None:
         sections: list[IntArray] | None = _replicates(labels, labels.replicates)
     elif labels.overlap_days > 1:
@@ -91,6 +98,26 @@ def estimated_increment(
     if sections is None:
         sections = contiguous_sections(losses.size, level=level)
     return incremental_value_at_risk(losses, without, level=level, confidence=confidence, sections=sections)
+
+
+def _weighted_increment(
+    losses: FloatArray,
+    without: FloatArray,
+    labels: Labels,
+    measure: TailMeasure,
+    level: float,
+    confidence: float,
+) -> Estimate:
+    """Section the paths of an importance sample by its blocks, each of which is a whole sample."""
+    measured = value_at_risk if measure == "VaR" else expected_shortfall
+    paths = np.column_stack([losses, without, np.asarray(labels.weights)])
+
+    def increment(rows: FloatArray) -> float:
+        masses = rows[:, 2] / rows[:, 2].sum()
+        with_member, alone = (measured(rows[:, side], level=level, weights=masses) for side in (0, 1))
+        return float(with_member - alone)
+
+    return sectioned_estimate(np.split(paths, len(labels.blocks)), increment, confidence=confidence)
 
 
 def _replicates(labels: Labels, count: int) -> list[IntArray]:

@@ -9,18 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from acceleray.errors import NumericalError
 from acceleray.numerics.allocation import design, fit_losses, pilot_ratio, pilot_shares, quadratic_law
-from acceleray.numerics.delta_gamma import DeltaGamma, delta_gamma, tilt
+from acceleray.numerics.delta_gamma import delta_gamma, tilt
 from acceleray.numerics.moves import apply_moves
-from acceleray.numerics.stratified import Strata, allocate, draw_moves, stratify
+from acceleray.numerics.stratified import allocate, draw_moves, stratify
 from acceleray.numerics.streams import Purpose, stream
-from acceleray.risk.blocks import Blocks, Drawn
+from acceleray.risk.blocks import Blocks, Drawn, Stratified
 
 __all__ = ["Diagnosis", "Importance", "Stratified", "prepare_importance"]
 
@@ -69,33 +68,6 @@ class Diagnosis:
     variance_ratios: tuple[float, ...]
     proposals_per_path: float
     n_pilot: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Stratified:
-    """Paths of a stratified sample; every block is one, with the same numbers of paths in the same strata."""
-
-    blocks: Blocks
-    base: FloatArray
-    move_kinds: npt.NDArray[np.int8]
-    drift: FloatArray
-    model: DeltaGamma
-    strata: Strata
-    counts: IntArray
-    horizon_days: int
-    seed: int
-    replicates: ClassVar[None] = None
-
-    def levels(self, block: int) -> FloatArray:
-        """Shocked levels of a block, shape (n_in_block, n_factors), stratum after stratum."""
-        generator = stream(self.seed, Purpose.IMPORTANCE, self.horizon_days, block)
-        moves, _ = draw_moves(self.model, self.strata, self.counts, generator)
-        return apply_moves(self.base, moves + self.drift, self.move_kinds)
-
-    def block_weights(self) -> FloatArray:
-        """Weights of any block, shape (block_size,): the same for all; see `Importance.weights`."""
-        per_path = self.strata.probability / self.counts / len(self.blocks)
-        return np.repeat(per_path, self.counts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

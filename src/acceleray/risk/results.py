@@ -91,7 +91,7 @@ class Pnl(GainsCube):
         """
         self._require_measure(measure)
         members, losses = self._members(by, portfolio_id), -self.node(portfolio_id)
-        return split_table(members, losses, measure=measure, level=level)
+        return split_table(members, losses, self.labels, measure=measure, level=level)
 
     def decomposition(
         self,
@@ -151,7 +151,9 @@ class Pnl(GainsCube):
         """
         self._require_measure(measure)
         losses = -self.node(portfolio_id)
-        shares = (quantile_weights if measure == "VaR" else tail_masses)(losses, level=level)
+        shares = (quantile_weights if measure == "VaR" else tail_masses)(
+            losses, level=level, weights=self.labels.weights
+        )
         paths = np.flatnonzero(shares)
         paths = paths[np.argsort(-losses[paths], kind="stable")]
         names, dates = self.labels.names, self.labels.dates

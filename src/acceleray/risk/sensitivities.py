@@ -23,8 +23,8 @@ from acceleray.domain.tables import contract
 from acceleray.errors import UsageError
 from acceleray.numerics.aggregation import tree_sum
 from acceleray.risk.blocks import Blocks, Job, Table
-from acceleray.risk.market import BLOCK_SIZE, revaluations
 from acceleray.risk.resolve import Resolution, aged, resolve
+from acceleray.risk.revaluation import BLOCK_SIZE, revaluations
 from acceleray.risk.valuation import Instruments, LookThrough, ResolvedBook
 
 __all__ = [

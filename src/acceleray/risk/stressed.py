@@ -18,10 +18,11 @@ from acceleray.numerics.moves import apply_moves, horizon_moves
 from acceleray.numerics.rolling import rolling_expected_shortfall
 from acceleray.risk.blocks import Blocks, Job, Table
 from acceleray.risk.estimates import estimated
-from acceleray.risk.market import BLOCK_SIZE, revaluations, workers
+from acceleray.risk.market import workers
 from acceleray.risk.plans import Labels
 from acceleray.risk.proxies import with_proxies
 from acceleray.risk.resolve import Resolution, factor_columns, resolve
+from acceleray.risk.revaluation import BLOCK_SIZE, revaluations
 
 __all__ = ["METHOD", "StressedEs", "StressedHistory", "stressed_es"]
 

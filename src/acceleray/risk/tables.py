@@ -95,6 +95,7 @@ def scenarios_table(labels: Sequence[Labels]) -> pa.Table:
                     "scenario": np.arange(count, dtype=np.int64),
                     "date": dates,
                     "block": label.blocks.of_scenarios(),
+                    "weight": pa.nulls(count, pa.float64()) if label.weights is None else label.weights,
                 },
                 schema=schema,
             )

@@ -17,16 +17,18 @@ from acceleray.domain.tables import contract
 from acceleray.errors import CalibrationError, InputDataError
 from acceleray.lake.history import earlier_night
 from acceleray.numerics.stopping import StoppingRule
+from acceleray.risk.aimed import aimed
 from acceleray.risk.blocks import Job
 from acceleray.risk.credit import simulate_credit
 from acceleray.risk.explain import explain
 from acceleray.risk.forecasts import forecast_table, whole_nodes
-from acceleray.risk.market import book_at, measured, revaluations
+from acceleray.risk.market import book_at, measured
 from acceleray.risk.parameters import RiskParameters
 from acceleray.risk.plans import Labels, history_days, prepare
 from acceleray.risk.position_files import PositionFiles
 from acceleray.risk.resolve import Resolution, resolve
 from acceleray.risk.results import Pnl
+from acceleray.risk.revaluation import revaluations
 from acceleray.risk.sensitivities import sensitivities_of
 from acceleray.risk.stress import stress_from_settings, stress_levels
 from acceleray.risk.stressed import StressedHistory
@@ -83,7 +85,8 @@ def scenario_sets(settings: SimulateSettings, t_dof: float) -> tuple[ScenarioSet
     """List the scenario sets of a night: four methods at every horizon, in the order of their results."""
     sets: list[ScenarioSet] = []
     window, n_paths, seed = settings.window_days, settings.n_paths, settings.seed
-    gaussian = MonteCarlo(n_paths=n_paths, seed=seed, sampler=settings.sampler, step=settings.step)
+    aim = tuple(sorted({settings.var_level, settings.es_level}))
+    gaussian = MonteCarlo(n_paths=n_paths, seed=seed, sampler=settings.sampler, step=settings.step, aim=aim)
     for days in settings.horizons_days:
         sets += [
             FilteredHistorical(window_days=window, horizon_days=days, n_paths=n_paths, seed=seed),
@@ -155,6 +158,10 @@ def _simulate_market(context: StageContext, book: Book, market: Market, paramete
         )
         for plan, labels in prepared
     ]
+    for number, each in enumerate(sets):
+        if isinstance(each, MonteCarlo) and each.sampler == "importance":
+            job, labels = aimed(jobs[number], prepared[number][1], market, each.aim, distributed=True)
+            jobs[number], prepared[number] = job, (job.plan, labels)
     rules = {
         number: _stopping_rule(settings, labels)
         for number, (_, labels) in enumerate(prepared)
