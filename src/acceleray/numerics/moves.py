@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from acceleray.domain.moves import MoveKind
 from acceleray.errors import NumericalError
+from acceleray.numerics.kernels import accumulate
 
 __all__ = [
     "MoveKinds",
@@ -158,13 +159,10 @@ def correlated(normals: FloatArray, root: FloatArray) -> FloatArray:
     The product is summed over the normals in their order, element by element: a BLAS product may split its
     sums by the number of threads or rows, and then the bits would depend on the machine.
     """
-    columns = np.ascontiguousarray(normals.T)
-    moves = np.zeros((root.shape[0], columns.shape[1]))
-    for k in range(root.shape[1]):
-        used = np.nonzero(root[:, k])[0]
-        if used.size:
-            # A Cholesky root is zero above its diagonal, and in the whole column of a fixed factor.
-            moves[used[0] :] += root[used[0] :, k, None] * columns[k]
+    # A Cholesky root is zero above its diagonal, and in the whole column of a fixed factor.
+    factors, used = np.nonzero(root)
+    moves = np.zeros((root.shape[0], normals.shape[0]))
+    accumulate(np.ascontiguousarray(normals.T), used, root[factors, used], factors, moves)
     return np.ascontiguousarray(moves.T)
 
 
