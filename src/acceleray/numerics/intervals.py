@@ -244,10 +244,11 @@ def skewness_corrected(
 ) -> tuple[float | None, float | None]:
     """Hall's interval around `value`, the mean of `n` independent terms whose moments `terms` shows."""
     deviations = terms - terms.mean()
-    spread = math.sqrt(float(np.mean(deviations**2)) * n / (n - 1)) if n > 1 else 0.0
+    squares = deviations * deviations
+    spread = math.sqrt(float(np.mean(squares)) * n / (n - 1)) if n > 1 else 0.0
     if spread == 0.0:
         return None, None
-    skewness = float(np.mean(deviations**3)) / spread**3
+    skewness = float(np.mean(squares * deviations)) / spread**3
     bend = skewness / math.sqrt(n)
     z = float(special.ndtri(0.5 * (1.0 + confidence)))
 
