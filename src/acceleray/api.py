@@ -6,7 +6,7 @@ Tables go in as Arrow, pandas or Polars; Arrow tables come out.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,13 +60,22 @@ class Book(_book.Book):
     """Positions and instruments; see `Book.read`."""
 
     @classmethod
-    def read(cls, *, positions: Source, instruments: Source) -> Book:
+    def read(
+        cls,
+        *,
+        positions: Source,
+        instruments: Source,
+        functions: Mapping[str, Callable[..., Any]] | None = None,
+    ) -> Book:
         """Read and validate a book.
 
         Parameters
         ----------
         positions, instruments : path or table
             CSV or Parquet files, or Arrow, pandas or Polars tables, with the columns of the inputs reference.
+        functions : mapping of str to callable, optional
+            What instruments of kind quantlib name in their column ``function``. Each takes the date, the
+            levels of its factors by id, and the instrument's row, and gives a QuantLib instrument and engine.
 
         Raises
         ------
@@ -74,7 +83,7 @@ class Book(_book.Book):
             Naming file, line, column and value of what is wrong.
         """
         book = cls.from_tables(read_valid("positions", positions), read_valid("instruments", instruments))
-        return cls(positions=book.positions, instruments=book.instruments)
+        return cls(positions=book.positions, instruments=book.instruments, functions=functions or {})
 
 
 class Market(_market.Market):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from acceleray.errors import AccelerayError, InputDataError, MissingDataError, SchemaError
 
-__all__ = ["PREFIX", "call_function", "to_arrow"]
+__all__ = ["PREFIX", "call_function", "product_functions", "to_arrow"]
 
 PREFIX = "python:"
 
@@ -34,18 +34,7 @@ def call_function(source: str, project: Path) -> pa.Table:
             f"{source}: expected python:module.function", hint="Correct the source under inputs:."
         )
     with _modules_of(project):
-        try:
-            call = getattr(importlib.import_module(module), function)
-        except (ImportError, AttributeError) as error:
-            raise MissingDataError(
-                f"{source}: {error}",
-                hint=f"The module is looked for in {project}, then among the installed packages.",
-            ) from error
-        except (Exception, SystemExit) as error:
-            raise InputDataError(
-                f"{source}: the module cannot be imported: {type(error).__name__}: {error}",
-                hint=f"Try it alone: python -c 'import {module}'",
-            ) from error
+        call = _imported(source, module, function, project)
         try:
             returned = call()
         except (AccelerayError, MemoryError):
@@ -56,6 +45,55 @@ def call_function(source: str, project: Path) -> pa.Table:
                 hint=f"Try it alone: python -c 'import {module}; {module}.{function}()'",
             ) from error
     return to_arrow(source, returned)
+
+
+def product_functions(instruments: pa.Table, project: Path) -> dict[str, Callable[..., Any]]:
+    """Import the functions that instruments of kind quantlib name, by ``module.function``.
+
+    The functions leave their modules behind in no interpreter's list, so that they travel to workers by
+    value, with what they refer to.
+
+    Parameters
+    ----------
+    instruments : pyarrow.Table
+        Rows of ``raw.instruments``.
+    project : Path
+        Where modules are looked for first.
+
+    Raises
+    ------
+    InputDataError
+        If a function cannot be found or its module cannot be imported.
+    """
+    rows = zip(instruments["kind"].to_pylist(), instruments["function"].to_pylist(), strict=True)
+    names = sorted({name for kind, name in rows if kind == "quantlib" and name})
+    found: dict[str, Callable[..., Any]] = {}
+    with _modules_of(project) if names else nullcontext():
+        for name in names:
+            module, _, function = name.rpartition(".")
+            if not module or not function:
+                raise InputDataError(
+                    f"function {name!r}: expected module.function",
+                    hint="Correct the column function of the instruments.",
+                )
+            found[name] = _imported(f"function {name!r}", module, function, project)
+    return found
+
+
+def _imported(what: str, module: str, function: str, project: Path) -> Callable[..., Any]:
+    try:
+        call: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise MissingDataError(
+            f"{what}: {error}",
+            hint=f"The module is looked for in {project}, then among the installed packages.",
+        ) from error
+    except (Exception, SystemExit) as error:
+        raise InputDataError(
+            f"{what}: the module cannot be imported: {type(error).__name__}: {error}",
+            hint=f"Try it alone: python -c 'import {module}'",
+        ) from error
+    return call
 
 
 def to_arrow(source: str, returned: Any) -> pa.Table:

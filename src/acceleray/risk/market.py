@@ -24,6 +24,7 @@ from acceleray.risk.parameters import RiskParameters
 from acceleray.risk.plans import Labels, history_days, prepare
 from acceleray.risk.resolve import Resolution, aged, resolve
 from acceleray.risk.results import Pnl
+from acceleray.risk.stand_ins import stand_ins
 from acceleray.risk.valuation import ResolvedBook, positions_of
 
 __all__ = ["BLOCK_SIZE", "KEEP_BYTES", "Gains", "book_at", "measured", "revaluations", "revalue"]
@@ -104,6 +105,7 @@ def revalue(
     job = Job(book=book_at(resolution, market, horizon, calendar), plan=plan)
     rules = {} if stopping is None else {0: stopping}
     with _session(n_workers) if n_workers > 1 else nullcontext():
+        (job,) = stand_ins([job], market.base, distributed=n_workers > 1)
         (gains,) = revaluations(
             [job], market.base, keep_positions=keep_positions, stopping=rules, distributed=n_workers > 1
         )

@@ -13,6 +13,7 @@ from acceleray.domain.market import Market
 from acceleray.domain.scenario import FilteredHistorical, Historical, MonteCarlo, ScenarioSet
 from acceleray.domain.tables import contract
 from acceleray.errors import CalibrationError, InputDataError
+from acceleray.lake.functions import product_functions
 from acceleray.numerics.stopping import StoppingRule
 from acceleray.risk.blocks import Job
 from acceleray.risk.credit import simulate_credit
@@ -23,6 +24,7 @@ from acceleray.risk.plans import Labels, history_days, prepare
 from acceleray.risk.position_files import PositionFiles
 from acceleray.risk.resolve import Resolution, resolve
 from acceleray.risk.results import Pnl
+from acceleray.risk.stand_ins import approximations, stand_ins
 from acceleray.risk.stress import stress_from_settings, stress_levels
 from acceleray.risk.tables import (
     contributions_table,
@@ -54,13 +56,14 @@ WRITES: tuple[str, ...] = (
     "result.measures",
     "result.contributions",
     "result.stress",
+    "result.tabulated",
     "result.forecasts",
     "result.credit",
 )
 ENGINE = "ray"
 
 # Written together from the same revaluation; what a crash left unwritten is computed again.
-_MARKET_TABLES = WRITES[:6]
+_MARKET_TABLES = WRITES[:7]
 
 
 def scenario_sets(settings: SimulateSettings, t_dof: float) -> tuple[ScenarioSet, ...]:
@@ -91,7 +94,10 @@ def run(context: StageContext) -> None:
     market = Market.from_tables(
         tables.read("market.levels"), tables.read("raw.factors"), context.as_of
     ).with_moves(settings.simulate.move_kinds)
-    book = Book.from_tables(tables.read("raw.positions"), tables.read("raw.instruments"))
+    instruments = tables.read("raw.instruments")
+    book = Book.from_tables(
+        tables.read("raw.positions"), instruments, functions=product_functions(instruments, context.project)
+    )
     parameters = RiskParameters.from_tables(
         market,
         tables.read("params.volatility"),
@@ -143,11 +149,17 @@ def _simulate_market(context: StageContext, book: Book, market: Market, paramete
         for number, (_, labels) in enumerate(prepared)
         if labels.method.startswith("monte_carlo")
     }
+    jobs = stand_ins(jobs, market.base, distributed=True)
     gains = revaluations(jobs, market.base, stopping=rules, distributed=True)
     results = [
         measured(resolution, labels, job, found, market.base)
         for (_, labels), job, found in zip(prepared, jobs, gains, strict=True)
     ]
+    run_jobs = [
+        replace(job, plan=replace(job.plan, blocks=pnl.labels.blocks))
+        for job, pnl in zip(jobs, results, strict=True)
+    ]
+    tables.write("result.tabulated", approximations(run_jobs, market.base, distributed=True))
     stressed = results.pop()
     nodes = nodes_with_positions(resolution)
     context.progress(f"measuring {len(nodes)} portfolios under {len(results)} scenario sets")
