@@ -41,6 +41,9 @@ MARGIN_KNOWN, MARGIN_SAMPLED = 0.01, 0.3
 _CENTRAL = (0.01, 0.99)
 # In units of an American option's strike, and of the largest value that a product was seen to have.
 _TOLERANCE_AMERICAN = 1e-5
+# With both rate and yield moving the boundary's kink lies across two axes, and 1e-5 takes 75,000 prices in a
+# narrow box and is out of reach in a wide one.
+_TOLERANCE_BOTH_MOVE = 1e-4
 _TOLERANCE_PRODUCT = 1e-4
 _MAX_NODES = 20_000
 _MAX_FACTORS = 4
@@ -260,13 +263,14 @@ def _table(
     """Build over one box; a table with a shortfall must not be used."""
     if box.product is not None:
         return _product_table(box.product, low, high)
+    both_move = not box.on_future and bool((low[2:] < high[2:]).all())
     table = build_american(
         low.tolist(),
         high.tolist(),
         years=box.years,
         is_call=box.is_call,
         on_future=box.on_future,
-        tolerance=_TOLERANCE_AMERICAN,
+        tolerance=_TOLERANCE_BOTH_MOVE if both_move else _TOLERANCE_AMERICAN,
         max_nodes=_MAX_NODES,
         seed=_SEED,
     )
