@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from acceleray.pipeline.journal import latest_run
 from acceleray.risk.credit_losses import CreditLosses, simulate_credit_losses
 from acceleray.risk.market import revalue
 from acceleray.risk.results import Pnl
+from acceleray.risk.stand_ins import approximations as _approximations
 from acceleray.risk.stress import stress_from_settings
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "Pnl",
     "Project",
     "Stress",
+    "approximations",
     "backtest",
     "credit_losses",
     "revalue",
@@ -130,6 +132,23 @@ class Given(_scenario.Given):
     def read(cls, source: Source) -> _scenario.Given:
         """Read a table with columns scenario, factor_id and value, the shocked level."""
         return _scenario.Given(table=read_moves(source))
+
+
+def approximations(pnl: Pnl) -> pa.Table:
+    """Say how every American option and QuantLib product was priced, and how far off its prices may be.
+
+    Parameters
+    ----------
+    pnl : Pnl
+        From `revalue`.
+
+    Returns
+    -------
+    pyarrow.Table
+        Rows of ``result.tabulated``; ``max_error`` is per contract, in base currency.
+    """
+    plan = replace(pnl.job.plan, blocks=pnl.labels.blocks)
+    return _approximations([replace(pnl.job, plan=plan)], pnl.base, distributed=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,14 @@
-"""Call the Python function that an input names; modules of the project are found before installed ones."""
+"""Call the Python functions that inputs and instruments name; the project's modules come before installed ones."""
 
 from __future__ import annotations
 
 import importlib
 import sys
+import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +18,7 @@ import pyarrow as pa
 
 from acceleray.errors import AccelerayError, InputDataError, MissingDataError, SchemaError
 
-__all__ = ["PREFIX", "call_function", "product_functions", "to_arrow"]
+__all__ = ["PREFIX", "ProjectFunction", "call_function", "product_functions", "to_arrow"]
 
 PREFIX = "python:"
 
@@ -47,11 +50,31 @@ def call_function(source: str, project: Path) -> pa.Table:
     return to_arrow(source, returned)
 
 
-def product_functions(instruments: pa.Table, project: Path) -> dict[str, Callable[..., Any]]:
-    """Import the functions that instruments of kind quantlib name, by ``module.function``.
+@dataclass(frozen=True, slots=True)
+class ProjectFunction:
+    """A function of the project that travels to workers by name, because QuantLib's objects cannot travel.
 
-    The functions leave their modules behind in no interpreter's list, so that they travel to workers by
-    value, with what they refer to.
+    Parameters
+    ----------
+    name : str
+        ``module.function``.
+    project : str
+        Directory where the module is looked for first; workers must see it too.
+    load : str
+        Whatever tells this import from earlier ones of the same file: a worker imports once for each.
+    """
+
+    name: str
+    project: str
+    load: str
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call it."""
+        return _loaded(self)(*arguments)
+
+
+def product_functions(instruments: pa.Table, project: Path) -> dict[str, ProjectFunction]:
+    """Import the functions that instruments of kind quantlib name, by ``module.function``.
 
     Parameters
     ----------
@@ -67,17 +90,24 @@ def product_functions(instruments: pa.Table, project: Path) -> dict[str, Callabl
     """
     rows = zip(instruments["kind"].to_pylist(), instruments["function"].to_pylist(), strict=True)
     names = sorted({name for kind, name in rows if kind == "quantlib" and name})
-    found: dict[str, Callable[..., Any]] = {}
-    with _modules_of(project) if names else nullcontext():
-        for name in names:
-            module, _, function = name.rpartition(".")
-            if not module or not function:
-                raise InputDataError(
-                    f"function {name!r}: expected module.function",
-                    hint="Correct the column function of the instruments.",
-                )
-            found[name] = _imported(f"function {name!r}", module, function, project)
+    load = uuid.uuid4().hex
+    found = {name: ProjectFunction(name, str(project.resolve()), load) for name in names}
+    for function in found.values():
+        _loaded(function)
     return found
+
+
+@cache
+def _loaded(function: ProjectFunction) -> Callable[..., Any]:
+    module, _, name = function.name.rpartition(".")
+    if not module or not name:
+        raise InputDataError(
+            f"function {function.name!r}: expected module.function",
+            hint="Correct the column function of the instruments.",
+        )
+    project = Path(function.project)
+    with _modules_of(project):
+        return _imported(f"function {function.name!r}", module, name, project)
 
 
 def _imported(what: str, module: str, function: str, project: Path) -> Callable[..., Any]:
