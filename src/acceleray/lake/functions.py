@@ -1,4 +1,4 @@
-"""Call the Python functions that inputs and instruments name; the project's modules come before installed ones."""
+"""Call the Python functions that inputs and instruments name; modules of the project come first."""
 
 from __future__ import annotations
 

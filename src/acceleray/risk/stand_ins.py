@@ -290,9 +290,9 @@ def _product_table(
         levels[is_moving] = moving
         return exact(levels)
 
-    # Not all products are worth much today, a swap for one: the scale is the largest value along diagonals.
-    corners = np.random.default_rng(_SEED).random((int(is_moving.sum()), _N_SCALE))
-    sample = price(low[is_moving, None] + corners * (high - low)[is_moving, None])
+    # Not all products are worth much today, a swap for one: the scale is the largest of a few values.
+    places = np.random.default_rng(_SEED).random((int(is_moving.sum()), _N_SCALE))
+    sample = price(low[is_moving, None] + places * (high - low)[is_moving, None])
     table = tabulate(
         price,
         low[is_moving],
