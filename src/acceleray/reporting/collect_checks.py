@@ -367,8 +367,8 @@ def _interpolated(tables: Tables, currency: str) -> list[str]:
         return []
     worst = max(found, key=lambda row: (row["value"], row["subject"]))
     return [
-        f"{len(found)} position(s) are priced from tables under the scenarios; the error of a price is at most "
-        f"{worst['value']:,.2f} {currency}, of {worst['subject']}"
+        f"{len(found)} position(s) are priced from tables under the scenarios; the error of a price is at "
+        f"most {worst['value']:,.2f} {currency}, of {worst['subject']}"
     ]
 
 
