@@ -6,8 +6,8 @@ Tables go in as Arrow, pandas or Polars; Arrow tables come out.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from acceleray.risk.factor_contributions import factor_contributions
 from acceleray.risk.market import revalue
 from acceleray.risk.results import Pnl
 from acceleray.risk.sensitivities import sensitivities
+from acceleray.risk.stand_ins import approximations as _approximations
 from acceleray.risk.stress import stress_from_settings
 from acceleray.risk.stressed import StressedEs, stressed_es
 
@@ -53,6 +54,7 @@ __all__ = [
     "Project",
     "Stress",
     "StressedEs",
+    "approximations",
     "backtest",
     "credit_losses",
     "explain",
@@ -70,13 +72,22 @@ class Book(_book.Book):
     """Positions and instruments; see `Book.read`."""
 
     @classmethod
-    def read(cls, *, positions: Source, instruments: Source) -> Book:
+    def read(
+        cls,
+        *,
+        positions: Source,
+        instruments: Source,
+        functions: Mapping[str, Callable[..., Any]] | None = None,
+    ) -> Book:
         """Read and validate a book.
 
         Parameters
         ----------
         positions, instruments : path or table
             CSV or Parquet files, or Arrow, pandas or Polars tables, with the columns of the inputs reference.
+        functions : mapping of str to callable, optional
+            What instruments of kind quantlib name in their column ``function``. Each takes the date, the
+            levels of its factors by id, and the instrument's row, and gives a QuantLib instrument and engine.
 
         Raises
         ------
@@ -84,7 +95,7 @@ class Book(_book.Book):
             Naming file, line, column and value of what is wrong.
         """
         book = cls.from_tables(read_valid("positions", positions), read_valid("instruments", instruments))
-        return cls(positions=book.positions, instruments=book.instruments)
+        return cls(positions=book.positions, instruments=book.instruments, functions=functions or {})
 
 
 class Market(_market.Market):
@@ -131,6 +142,23 @@ class Given(_scenario.Given):
     def read(cls, source: Source) -> _scenario.Given:
         """Read a table with columns scenario, factor_id and value, the shocked level."""
         return _scenario.Given(table=read_moves(source))
+
+
+def approximations(pnl: Pnl) -> pa.Table:
+    """Say how every American option and QuantLib product was priced, and how far off its prices may be.
+
+    Parameters
+    ----------
+    pnl : Pnl
+        From `revalue`.
+
+    Returns
+    -------
+    pyarrow.Table
+        Rows of ``result.tabulated``; ``max_error`` is per contract, in base currency.
+    """
+    plan = replace(pnl.job.plan, blocks=pnl.labels.blocks)
+    return _approximations([replace(pnl.job, plan=plan)], pnl.base, distributed=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -124,13 +124,22 @@ def test_the_example_book_shows_every_kind_and_is_priced(in_project):
     files = {name: text for _, name, text in _blocks(page, "csv")}
     for name, text in files.items():
         (in_project / "inputs" / f"{name}.csv").write_text(text)
-    book = ar.Book.read(positions="inputs/positions.csv", instruments="inputs/instruments.csv")
-    # A kind of one's own is a Python function, which no row can show.
-    assert set(book.instruments["kind"].to_pylist()) == set(INSTRUMENT_KINDS) - {"quantlib"}
+    book = ar.Book.read(
+        positions="inputs/positions.csv",
+        instruments="inputs/instruments.csv",
+        functions={"products.down_and_out_put": _worth_the_index},
+    )
+    assert set(book.instruments["kind"].to_pylist()) == set(INSTRUMENT_KINDS)
     market = ar.Market.read(market="inputs/market.csv", factors="inputs/factors.csv", as_of="2024-06-28")
     pnl = ar.revalue(book, market, ar.Historical(window_days=500))
     assert pnl.excluded == ()
     assert len(pnl.cube) == len(book.portfolio_ids)
+
+
+def _worth_the_index(as_of, levels, instrument):
+    import QuantLib as ql
+
+    return ql.Stock(ql.QuoteHandle(ql.SimpleQuote(levels["EXAMPLE_INDEX"]))), None
 
 
 # ---- links ------------------------------------------------------------------------------------------------

@@ -124,8 +124,20 @@ def values() -> pa.Table:
     return rows_of(
         "result.values",
         [
-            {**common, "instrument_id": "AAPL", "market_value": 10.0, "status": "ok"},
+            {**common, "instrument_id": "AAPL", "quantity": -3.0, "market_value": 10.0, "status": "ok"},
             {**common, "instrument_id": "OPT", "status": "failed", "reason": "no volatility"},
+        ],
+    )
+
+
+def tabulated() -> pa.Table:
+    common = {"n_nodes": 700, "tolerance": 0.3, "n_prices": 9000, "note": "table over the scenarios"}
+    return rows_of(
+        "result.tabulated",
+        [
+            {**common, "instrument_id": "AAPL", "method": "table", "max_error": 0.25, "n_exact": 12},
+            {**common, "instrument_id": "HELD", "method": "table", "max_error": 0.1, "n_exact": 0},
+            {**common, "instrument_id": "OPT", "method": "exact", "max_error": 0.0, "n_exact": 9000},
         ],
     )
 
@@ -182,6 +194,7 @@ INPUTS = {
     "result.measures": measures,
     "result.stress": stress,
     "result.values": values,
+    "result.tabulated": tabulated,
     "feature.panel": panel,
     "raw.controls": controls,
     "raw.rejected": rejected,
@@ -293,6 +306,7 @@ def test_quality_names_every_finding_once(done) -> None:
         ("stale", "OIL"): ("error", 3.0),
         ("stale", "GONE"): ("error", None),
         ("excluded", "Equity/US/OPT"): ("error", None),
+        ("approximate", "Equity/US/AAPL"): ("note", 0.75),
     }
     assert rows["rejected", "market: price is not positive"]["detail"] == (
         "2 of 1000 rows; the first is market.csv line 5, column value, value '0'"
@@ -302,6 +316,10 @@ def test_quality_names_every_finding_once(done) -> None:
     )
     assert rows["stale", "GONE"]["detail"] == "no observation is known on 2018-12-28"
     assert rows["excluded", "Equity/US/OPT"]["detail"] == "failed: no volatility"
+    assert rows["approximate", "Equity/US/AAPL"]["detail"] == (
+        "interpolated from 700 prices; 12 of 9,000 scenarios lay outside and were priced exactly; "
+        "table over the scenarios"
+    )
 
 
 def test_limits_meet_their_figures(done) -> None:
@@ -314,7 +332,7 @@ def test_limits_meet_their_figures(done) -> None:
 
 def test_the_run_record_counts_what_was_found(done) -> None:
     assert done.record["limits"] == {"breach": 1, "not_computed": 1, "warning": 1}
-    assert done.record["quality"] == {"aged": 2, "excluded": 1, "rejected": 1, "stale": 2}
+    assert done.record["quality"] == {"aged": 2, "approximate": 1, "excluded": 1, "rejected": 1, "stale": 2}
     assert sum(done.record["drift"].values()) == len(FEATURES)
 
 
@@ -366,6 +384,7 @@ def test_a_clean_night_has_no_findings_and_a_short_one_no_reference(spark, tmp_p
         calibrate=CalibrateSettings(out_of_time_days=10_000),
         raw_rejected=rows_of("raw.rejected", []),
         result_values=values().slice(0, 1),
+        result_tabulated=rows_of("result.tabulated", []),
         raw_factors=factors().slice(0, 1),
         result_forecasts=rows_of("result.forecasts", []),
     )

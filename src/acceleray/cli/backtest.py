@@ -17,6 +17,7 @@ from acceleray.domain.book import Book
 from acceleray.domain.market import Market
 from acceleray.errors import EngineError, UsageError
 from acceleray.lake.files import write_atomic
+from acceleray.lake.functions import product_functions
 from acceleray.lake.night import NightTables
 from acceleray.lake.single import read_valid
 from acceleray.pipeline.engines import Engines, as_engine_error
@@ -81,7 +82,10 @@ def backtest_facts(
     reported = None if pnl is None else read_valid("pnl", pnl)
     tables = NightTables(root=lake_root(project), run_id=run_id)
     market = Market.from_tables(tables.read("market.levels"), tables.read("raw.factors"), settings.as_of)
-    book = Book.from_tables(tables.read("raw.positions"), tables.read("raw.instruments"))
+    instruments = tables.read("raw.instruments")
+    book = Book.from_tables(
+        tables.read("raw.positions"), instruments, functions=product_functions(instruments, project)
+    )
     named = [] if reported is None else sorted(set(reported["portfolio_id"].to_pylist()))
     with Engines(settings.targets[target], directory / "logs") as engines:
         progress("starting Ray")

@@ -33,7 +33,7 @@ _MEANINGS: Mapping[str, Mapping[str, str]] = {
         "multiplier": "Payoff units per unit held; 1 if empty.",
         "expiry": "Last day of a future, FX forward or option.",
         "option_type": "Right to buy or to sell.",
-        "exercise": "Only `european` is priced; `american` is accepted here and excluded with its reason.",
+        "exercise": "`european`, or `american`, which needs QuantLib.",
         "strike": "Strike, in the unit of the underlying; of an FX forward, what one foreign unit costs.",
         "vol_factor": "Factor of kind `implied_vol`.",
         "dividend_yield": "Factor of kind `dividend_yield`; for an option 0 if empty.",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -57,15 +58,22 @@ class Book:
         One row per instrument.
     holdings : pyarrow.Table, optional
         ``fund_id, instrument_id, weight``: funds to look through. The weight is a share of the fund's value.
+    functions : mapping of str to callable, optional
+        Functions that instruments of kind quantlib name, by ``module.function``.
     """
 
     positions: pa.Table
     instruments: pa.Table
     holdings: pa.Table | None = None
+    functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
 
     @classmethod
     def from_tables(
-        cls, positions: pa.Table, instruments: pa.Table, holdings: pa.Table | None = None
+        cls,
+        positions: pa.Table,
+        instruments: pa.Table,
+        holdings: pa.Table | None = None,
+        functions: Mapping[str, Callable[..., Any]] | None = None,
     ) -> Book:
         """Sort the tables, add absent optional columns as nulls, and check that they belong together.
 
@@ -111,7 +119,7 @@ class Book:
                 "holdings: weight was not finite in",
                 [lines[i] for i in np.nonzero(~np.isfinite(weights))[0]],
             )
-        return cls(positions=positions, instruments=instruments, holdings=holdings)
+        return cls(positions=positions, instruments=instruments, holdings=holdings, functions=functions or {})
 
     @cached_property
     def instrument_rows(self) -> dict[str, dict[str, Any]]:

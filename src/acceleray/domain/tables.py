@@ -270,6 +270,24 @@ _TABLES = (
         status=_STRING,
         reason=_STRING,
     ),
+    # How instruments without a closed form were priced, and how far off a price may be.
+    table(
+        "result.tabulated",
+        "simulate",
+        "instrument_id",
+        instrument_id=_STRING,
+        # table: interpolated inside a box of scenarios; exact: every price is QuantLib's own.
+        method=_STRING,
+        # Prices that the table is made of.
+        n_nodes=_INT,
+        # Per contract in base currency: bound of the error inside the box, and what was asked for.
+        max_error=_FLOAT,
+        tolerance=_FLOAT,
+        # Scenarios over all sets, and those of them that lay outside the box and were priced exactly.
+        n_prices=_INT,
+        n_exact=_INT,
+        note=_STRING,
+    ),
     table(
         "result.pnl",
         "simulate",

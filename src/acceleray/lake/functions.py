@@ -1,11 +1,14 @@
-"""Call the Python function that an input names; modules of the project are found before installed ones."""
+"""Call the Python functions that inputs and instruments name; modules of the project come first."""
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +18,7 @@ import pyarrow as pa
 
 from acceleray.errors import AccelerayError, InputDataError, MissingDataError, SchemaError
 
-__all__ = ["PREFIX", "call_function", "to_arrow"]
+__all__ = ["PREFIX", "ProjectFunction", "call_function", "product_functions", "to_arrow"]
 
 PREFIX = "python:"
 
@@ -34,18 +37,7 @@ def call_function(source: str, project: Path) -> pa.Table:
             f"{source}: expected python:module.function", hint="Correct the source under inputs:."
         )
     with _modules_of(project):
-        try:
-            call = getattr(importlib.import_module(module), function)
-        except (ImportError, AttributeError) as error:
-            raise MissingDataError(
-                f"{source}: {error}",
-                hint=f"The module is looked for in {project}, then among the installed packages.",
-            ) from error
-        except (Exception, SystemExit) as error:
-            raise InputDataError(
-                f"{source}: the module cannot be imported: {type(error).__name__}: {error}",
-                hint=f"Try it alone: python -c 'import {module}'",
-            ) from error
+        call = _imported(source, module, function, project)
         try:
             returned = call()
         except (AccelerayError, MemoryError):
@@ -56,6 +48,82 @@ def call_function(source: str, project: Path) -> pa.Table:
                 hint=f"Try it alone: python -c 'import {module}; {module}.{function}()'",
             ) from error
     return to_arrow(source, returned)
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectFunction:
+    """A function of the project that travels to workers by name, because QuantLib's objects cannot travel.
+
+    Parameters
+    ----------
+    name : str
+        ``module.function``.
+    project : str
+        Directory where the module is looked for first; workers must see it too.
+    load : str
+        Whatever tells this import from earlier ones of the same file: a worker imports once for each.
+    """
+
+    name: str
+    project: str
+    load: str
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call it."""
+        return _loaded(self)(*arguments)
+
+
+def product_functions(instruments: pa.Table, project: Path) -> dict[str, ProjectFunction]:
+    """Import the functions that instruments of kind quantlib name, by ``module.function``.
+
+    Parameters
+    ----------
+    instruments : pyarrow.Table
+        Rows of ``raw.instruments``.
+    project : Path
+        Where modules are looked for first.
+
+    Raises
+    ------
+    InputDataError
+        If a function cannot be found or its module cannot be imported.
+    """
+    rows = zip(instruments["kind"].to_pylist(), instruments["function"].to_pylist(), strict=True)
+    names = sorted({name for kind, name in rows if kind == "quantlib" and name})
+    load = uuid.uuid4().hex
+    found = {name: ProjectFunction(name, str(project.resolve()), load) for name in names}
+    for function in found.values():
+        _loaded(function)
+    return found
+
+
+@cache
+def _loaded(function: ProjectFunction) -> Callable[..., Any]:
+    module, _, name = function.name.rpartition(".")
+    if not module or not name:
+        raise InputDataError(
+            f"function {function.name!r}: expected module.function",
+            hint="Correct the column function of the instruments.",
+        )
+    project = Path(function.project)
+    with _modules_of(project):
+        return _imported(f"function {function.name!r}", module, name, project)
+
+
+def _imported(what: str, module: str, function: str, project: Path) -> Callable[..., Any]:
+    try:
+        call: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise MissingDataError(
+            f"{what}: {error}",
+            hint=f"The module is looked for in {project}, then among the installed packages.",
+        ) from error
+    except (Exception, SystemExit) as error:
+        raise InputDataError(
+            f"{what}: the module cannot be imported: {type(error).__name__}: {error}",
+            hint=f"Try it alone: python -c 'import {module}'",
+        ) from error
+    return call
 
 
 def to_arrow(source: str, returned: Any) -> pa.Table:

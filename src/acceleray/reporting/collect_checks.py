@@ -330,7 +330,11 @@ def _data(tables: Tables, settings: Settings) -> f.DataQuality:
         ),
         drift_warning=settings.monitor.drift_warning,
         findings=tuple(rows(tables["check.quality"])),
-        approximations=(*settings.report.approximations, *_typed_in(settings)),
+        approximations=(
+            *settings.report.approximations,
+            *_typed_in(settings),
+            *_interpolated(tables, settings.base_currency),
+        ),
     )
 
 
@@ -354,6 +358,18 @@ def _aged(tables: Tables) -> tuple[f.AgedSeries, ...]:
         if factor in allowed and row["observed_on"] is not None and row["age_days"]
     ]
     return tuple(sorted(aged, key=lambda x: (-x.age_days, x.factor_id)))
+
+
+def _interpolated(tables: Tables, currency: str) -> list[str]:
+    """Say how many positions are priced from tables, and which of them may be off by most."""
+    found = [row for row in rows(tables["check.quality"]) if row["kind"] == "approximate"]
+    if not found:
+        return []
+    worst = max(found, key=lambda row: (row["value"], row["subject"]))
+    return [
+        f"{len(found)} position(s) are priced from tables under the scenarios; the error of a price is at "
+        f"most {worst['value']:,.2f} {currency}, of {worst['subject']}"
+    ]
 
 
 def _typed_in(settings: Settings) -> list[str]:

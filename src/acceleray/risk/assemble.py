@@ -14,7 +14,6 @@ from acceleray.risk.families import (
     Carry,
     Cash,
     CurvePoints,
-    Family,
     FixedFlows,
     FloatingFlows,
     FxForwards,
@@ -25,7 +24,9 @@ from acceleray.risk.families import (
     Vols,
 )
 from acceleray.risk.lookup import Point
+from acceleray.risk.tabulated_families import Americans, Family, Product, Products
 from acceleray.risk.terms import (
+    AmericanTerms,
     CarryTerms,
     CashTerms,
     FixedFlowTerms,
@@ -36,6 +37,7 @@ from acceleray.risk.terms import (
     OptionTerms,
     PlainOptionTerms,
     Priceable,
+    QuantLibTerms,
     Terms,
 )
 from acceleray.risk.valuation import Instruments, LookThrough
@@ -207,6 +209,25 @@ def _plain_options(terms: Sequence[OptionTerms]) -> PlainOptions:
     return PlainOptions(contracts=contracts, options=options)
 
 
+def _americans(terms: Sequence[AmericanTerms]) -> Americans:
+    return Americans.exact(_options(terms), tuple(each.instrument_id for each in terms))
+
+
+def _products(terms: Sequence[QuantLibTerms]) -> Products:
+    items = (
+        Product(
+            instrument_id=each.instrument_id,
+            function=each.function,
+            as_of=each.as_of,
+            factors=_integers(each.columns),
+            factor_ids=each.factor_ids,
+            row=each.row,
+        )
+        for each in terms
+    )
+    return Products(items=tuple(items))
+
+
 _BUILD: dict[type[Terms], Callable[[Sequence[Any]], Family]] = {
     CashTerms: _cash,
     LinearTerms: _linear,
@@ -216,6 +237,8 @@ _BUILD: dict[type[Terms], Callable[[Sequence[Any]], Family]] = {
     FloatingFlowTerms: _floating_flows,
     PlainOptionTerms: _plain_options,
     OptionTerms: _options,
+    AmericanTerms: _americans,
+    QuantLibTerms: _products,
 }
 # Rows stand in this order.
 _ORDER: tuple[type[Terms], ...] = (*_BUILD, FundTerms)

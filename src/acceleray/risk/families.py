@@ -22,8 +22,8 @@ __all__ = [
     "ABSENT",
     "Carry",
     "Cash",
+    "ClosedForm",
     "CurvePoints",
-    "Family",
     "FixedFlows",
     "FloatingFlows",
     "FxForwards",
@@ -353,11 +353,11 @@ class Options:
 
     def prices(self, levels: FloatArray, first: int, stop: int) -> FloatArray:
         """Premium."""
-        return european_prices(*self._inputs(levels, slice(first, stop)))
+        return european_prices(*self.inputs(levels, slice(first, stop)))
 
     def deltas(self, levels: FloatArray, first: int, stop: int) -> FloatArray:
         """Change of the premium per unit of the underlying."""
-        return european_deltas(*self._inputs(levels, slice(first, stop)))
+        return european_deltas(*self.inputs(levels, slice(first, stop)))
 
     def columns(self) -> IntArray:
         """Columns that any of them needs."""
@@ -372,9 +372,10 @@ class Options:
             ]
         )
 
-    def _inputs(
+    def inputs(
         self, levels: FloatArray, part: slice
     ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, BoolArray]:
+        """Spot, strike, rate, yield, vol, years and type: a row per option, a column per scenario or one."""
         rates = self.curve.rates(levels, part)
         yields = levels_or_zero(levels, self.dividends[part])
         foreign, on_future = np.flatnonzero(self.has_foreign[part]), self.on_future[part]
@@ -435,7 +436,7 @@ class PlainOptions:
         return self.options.columns()
 
 
-Family = Cash | Linear | Carry | FxForwards | FixedFlows | FloatingFlows | PlainOptions | Options
+ClosedForm = Cash | Linear | Carry | FxForwards | FixedFlows | FloatingFlows | PlainOptions | Options
 
 
 def levels_or_zero(levels: FloatArray, columns: IntArray) -> FloatArray:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from acceleray.domain.market import Market
 from acceleray.domain.tables import contract
+from acceleray.numerics.moves import apply_moves
 from acceleray.risk.fan_out import fan_out
 from acceleray.risk.forecast_blocks import (
     FORECAST_METHODS,
@@ -25,6 +26,8 @@ from acceleray.risk.forecast_blocks import (
 )
 from acceleray.risk.parameters import RiskParameters, VolatilityFits, daily_moves
 from acceleray.risk.resolve import Resolution
+from acceleray.risk.stand_ins import MARGIN_SAMPLED, Demand, with_stand_ins
+from acceleray.risk.valuation import ResolvedBook
 
 __all__ = [
     "FORECAST_LEVELS",
@@ -40,6 +43,9 @@ __all__ = [
 FORECAST_LEVELS = (0.975, 0.99)
 
 _DAYS_PER_TASK = 25
+
+# Scenarios per day, the close itself among them, that show what range the forecasts span.
+_N_SAMPLED = 20
 
 
 def moves_needed(*, window_days: int, horizon_days: int) -> int:
@@ -194,10 +200,11 @@ def forecast_days(
         nodes=tuple(resolution.portfolios_below(node) for node in nodes),
     )
     first, stop = rows
+    (book,) = with_stand_ins([_demand(resolution.priced, inputs, rows)], distributed=distributed)
     calls = [(row, min(row + _DAYS_PER_TASK, stop)) for row in range(first, stop, _DAYS_PER_TASK)]
     parts = fan_out(
         forecast_block,
-        (resolution.priced, inputs),
+        (book, inputs),
         calls,
         what="forecast block",
         distributed=distributed,
@@ -211,3 +218,22 @@ def forecast_days(
         pnl=np.concatenate([part.pnl for part in parts]),
         draws=draws,
     )
+
+
+def _demand(book: ResolvedBook, inputs: Inputs, rows: tuple[int, int]) -> Demand:
+    """Say what range the forecasts span: every close, moved by past moves spread over its window.
+
+    A table's box may know the days to come: it only decides which prices are interpolated.
+    """
+    sampled = []
+    for row in range(*rows):
+        close = row - inputs.horizon_days
+        picked = np.linspace(close - inputs.window_days, close - 1, _N_SAMPLED).astype(np.int64)
+        moves = inputs.moves[picked] * np.sqrt(inputs.horizon_days)
+        levels = np.tile(inputs.levels[close], (_N_SAMPLED, 1))
+        levels[1:, inputs.columns] = apply_moves(
+            inputs.levels[close, inputs.columns], moves[1:], inputs.move_kinds
+        )
+        sampled.append(levels)
+    n_scenarios = len(sampled) * inputs.window_days * len(inputs.methods)
+    return Demand(book=book, levels=np.concatenate(sampled), n_scenarios=n_scenarios, margin=MARGIN_SAMPLED)

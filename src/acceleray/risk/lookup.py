@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -42,15 +42,23 @@ class Lookup:
         Daily moves that every moving factor must have behind it.
     value_date : date, optional
         Date at which instruments are valued, `as_of` or later; times run from it.
+    functions : mapping of str to callable, optional
+        What instruments of kind quantlib name.
     """
 
     def __init__(
-        self, market: Market, base_currency: str, history_days: int, value_date: dt.date | None = None
+        self,
+        market: Market,
+        base_currency: str,
+        history_days: int,
+        value_date: dt.date | None = None,
+        functions: Mapping[str, Callable[..., Any]] | None = None,
     ) -> None:
         self.market = market
         self.base_currency = base_currency
         self._history_days = history_days
         self.value_date = value_date or market.as_of
+        self.functions = functions or {}
         self._column_of = {name: column for column, name in enumerate(market.factor_ids)}
         self._curves: dict[str, Curve | None] = {}
         self._surfaces: dict[str, dict[float, dict[float, int]]] = {}
@@ -70,7 +78,7 @@ class Lookup:
         """The same look-up for a valuation at `as_of`."""
         if self.value_date == self.market.as_of:
             return self
-        return Lookup(self.market, self.base_currency, self._history_days)
+        return Lookup(self.market, self.base_currency, self._history_days, functions=self.functions)
 
     def exchange_rate(self, currency: str) -> int:
         """Column of a currency's rate to the base currency; absent for the base currency itself."""

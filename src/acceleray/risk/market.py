@@ -22,6 +22,7 @@ from acceleray.risk.plans import Labels, history_days, prepare
 from acceleray.risk.resolve import Resolution, aged, resolve
 from acceleray.risk.results import Pnl
 from acceleray.risk.revaluation import BLOCK_SIZE, Gains, revaluations
+from acceleray.risk.stand_ins import stand_ins
 from acceleray.risk.valuation import ResolvedBook
 
 __all__ = ["book_at", "measured", "revalue", "workers"]
@@ -93,6 +94,7 @@ def revalue(
     job = Job(book=book_at(resolution, market, horizon, calendar), plan=plan)
     rules = {} if stopping is None else {0: stopping}
     with workers(n_workers):
+        (job,) = stand_ins([job], market.base, distributed=n_workers > 1)
         if isinstance(scenarios, MonteCarlo) and scenarios.sampler == "importance":
             job, labels = aimed(job, labels, market, scenarios.aim, distributed=n_workers > 1)
         (gains,) = revaluations(

@@ -110,7 +110,7 @@ def resolve(
         If a position cannot be priced and `on_failed` is ``"stop"``.
     """
     base_currency = base_currency or base_currency_of(book, market)
-    lookup = Lookup(market, base_currency, history_days)
+    lookup = Lookup(market, base_currency, history_days, functions=book.functions)
     found: list[Priceable] = []
     failures: dict[str, str] = {}
     residuals = dict(keep_residuals or {})
@@ -154,7 +154,7 @@ def aged(resolution: Resolution, market: Market, date: dt.date) -> ResolvedBook:
     date : date
         Horizon, after `as_of`.
     """
-    lookup = Lookup(market, resolution.base_currency, 0, date)
+    lookup = Lookup(market, resolution.base_currency, 0, date, resolution.book.functions)
     rows, residuals = resolution.book.instrument_rows, dict(resolution.residuals)
     found = [_priceable(rows[name], lookup, resolution.book, residuals) for name in resolution.instrument_ids]
     then = assemble(found, market.base)

@@ -11,13 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from acceleray.domain.market import FactorKind
+from acceleray.errors import NumericalError, UsageError
 from acceleray.numerics.rates import RatePoints
 from acceleray.risk.cash_flows import cash_flows
 from acceleray.risk.families import ABSENT
-from acceleray.risk.lookup import Lookup, Point, positive
+from acceleray.risk.lookup import Lookup, Point, need, positive
+from acceleray.risk.quantlib_prices import ProductFunction, product_price, require_quantlib
 from acceleray.risk.unpriceable import UnpriceableError
 
 __all__ = [
+    "AmericanTerms",
     "CarryTerms",
     "CashTerms",
     "FixedFlowTerms",
@@ -28,6 +31,7 @@ __all__ = [
     "OptionTerms",
     "PlainOptionTerms",
     "Priceable",
+    "QuantLibTerms",
     "Terms",
     "flow_terms",
     "terms_of",
@@ -122,6 +126,25 @@ class PlainOptionTerms(OptionTerms):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AmericanTerms(OptionTerms):
+    """An American option."""
+
+    instrument_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantLibTerms:
+    """A product that a function of the user describes; `row` is what the function is handed."""
+
+    instrument_id: str
+    function: ProductFunction
+    as_of: dt.date
+    columns: tuple[int, ...]
+    factor_ids: tuple[str, ...]
+    row: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FundTerms:
     """A fund and what it holds, at the value date and at `as_of`."""
 
@@ -142,6 +165,7 @@ Terms = (
     | FixedFlowTerms
     | FloatingFlowTerms
     | OptionTerms
+    | QuantLibTerms
     | FundTerms
 )
 
@@ -250,7 +274,7 @@ def flow_terms(
 
 
 def _option(row: Mapping[str, Any], lookup: Lookup) -> OptionTerms:
-    if row["exercise"] != "european":
+    if row["exercise"] not in ("european", "american"):
         raise UnpriceableError(f"unsupported: exercise {row['exercise']!r}")
     if row["option_type"] not in ("call", "put"):
         raise UnpriceableError(f"unsupported: option_type {row['option_type']!r}")
@@ -270,21 +294,69 @@ def _option(row: Mapping[str, Any], lookup: Lookup) -> OptionTerms:
     # Time on the surface runs from as_of: the option keeps its place when the book ages.
     columns, weights = lookup.vol(row, (row["expiry"] - lookup.market.as_of).days / 365.0)
     is_plain = divisor == ABSENT and weights[0] == 1.0 and not row["foreign_curve"] and not on_future
+    found: dict[str, Any] = {
+        "column": column,
+        "divisor": divisor,
+        "strike": strike,
+        "years": years,
+        "is_call": row["option_type"] == "call",
+        "vol_columns": columns,
+        "vol_weights": weights,
+        "curve": lookup.point(row, "discount_curve", years),
+        "dividend": lookup.optional(row, "dividend_yield", FactorKind.DIVIDEND_YIELD),
+        "foreign": lookup.point(row, "foreign_curve", years) if row["foreign_curve"] else None,
+        "on_future": on_future,
+    }
+    if row["exercise"] == "american":
+        _need_quantlib()
+        return AmericanTerms(instrument_id=row["instrument_id"], **found)
     # A residual vol below zero has to be held back from taking the vol through zero.
     kind = PlainOptionTerms if is_plain and row["market_price"] is None else OptionTerms
-    return kind(
-        column=column,
-        divisor=divisor,
-        strike=strike,
-        years=years,
-        is_call=row["option_type"] == "call",
-        vol_columns=columns,
-        vol_weights=weights,
-        curve=lookup.point(row, "discount_curve", years),
-        dividend=lookup.optional(row, "dividend_yield", FactorKind.DIVIDEND_YIELD),
-        foreign=lookup.point(row, "foreign_curve", years) if row["foreign_curve"] else None,
-        on_future=on_future,
+    return kind(**found)
+
+
+def _product(row: Mapping[str, Any], lookup: Lookup) -> QuantLibTerms:
+    name = need(row, "function")
+    function = lookup.functions.get(name)
+    if function is None:
+        raise UnpriceableError(f"function {name!r} was not given with the book")
+    factor_ids = tuple(need(row, "depends_on").split())
+    if not factor_ids or len(set(factor_ids)) < len(factor_ids):
+        raise UnpriceableError(f"depends_on was {row['depends_on']!r}, expected factors, each of them once")
+    _need_quantlib()
+    terms = QuantLibTerms(
+        instrument_id=row["instrument_id"],
+        function=function,
+        as_of=lookup.value_date,
+        columns=tuple(lookup.named(each, "depends_on", None) for each in factor_ids),
+        factor_ids=factor_ids,
+        row={**row, "attributes": dict(row["attributes"] or ())},
     )
+    if lookup.value_date == lookup.market.as_of:
+        _try(terms, lookup)
+    return terms
+
+
+def _try(terms: QuantLibTerms, lookup: Lookup) -> None:
+    """Price a product once, so that a function that fails costs its position and not the night."""
+    price = product_price(
+        terms.function,
+        as_of=terms.as_of,
+        factor_ids=terms.factor_ids,
+        instrument=terms.row,
+        instrument_id=terms.instrument_id,
+    )
+    try:
+        price(lookup.market.base[list(terms.columns), None])
+    except NumericalError as error:
+        raise UnpriceableError(error.message) from error
+
+
+def _need_quantlib() -> None:
+    try:
+        require_quantlib()
+    except UsageError as error:
+        raise UnpriceableError(f"{error.message}: {error.hint}") from error
 
 
 _KINDS: dict[str, Callable[[Mapping[str, Any], Lookup], Terms]] = {
@@ -297,4 +369,5 @@ _KINDS: dict[str, Callable[[Mapping[str, Any], Lookup], Terms]] = {
     "floater": flow_terms,
     "swap": flow_terms,
     "option": _option,
+    "quantlib": _product,
 }

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from acceleray.errors import NumericalError
 from acceleray.numerics.aggregation import TreeSum
 from acceleray.numerics.kernels import accumulate
-from acceleray.risk.families import ABSENT, Family, FxForwards, Options, PlainOptions
+from acceleray.risk.families import ABSENT, FxForwards, Options, PlainOptions
+from acceleray.risk.tabulated_families import Americans, Family
 
 __all__ = [
     "SECTION",
@@ -228,12 +229,12 @@ def unit_prices(book: ResolvedBook, levels: FloatArray) -> FloatArray:
 def unit_exposures(book: ResolvedBook, levels: FloatArray) -> FloatArray:
     """Delta times level of the underlying per instrument, in its own currency and before multiplier.
 
-    A bond, a swap and cash count with their price; shapes as in `unit_prices`.
+    A bond, a swap, a product in QuantLib's terms and cash count with their price; shapes as in `unit_prices`.
     """
     major = _factor_major(book, levels)
     exposures = book.now.prices(major, 0, book.now.count)
     for family, start, own in book.now.parts(0, book.now.count):
-        if isinstance(family, FxForwards | PlainOptions | Options):
+        if isinstance(family, FxForwards | PlainOptions | Options | Americans):
             spot = family.underlyings.levels(major, own)
             exposures[start : start + own.stop] = family.deltas(major, own.start, own.stop) * spot
     return exposures.T

@@ -34,6 +34,7 @@ READS = (
     "result.stress",
     "result.sensitivities",
     "result.values",
+    "result.tabulated",
     "feature.panel",
     "raw.controls",
     "raw.rejected",
@@ -240,7 +241,7 @@ def _judge(row: dict[str, Any] | None, feature: str, monitor: MonitorSettings) -
 
 
 def _quality(context: StageContext) -> pa.Table:
-    rows = [*_rejected(context), *_aged(context), *_excluded(context)]
+    rows = [*_rejected(context), *_aged(context), *_excluded(context), *_approximate(context)]
     return pa.Table.from_pylist(rows, schema=contract("check.quality").schema)
 
 
@@ -307,6 +308,25 @@ def _excluded(context: StageContext) -> list[dict[str, Any]]:
         )
         for row in context.tables.read("result.values").to_pylist()
         if row["status"] != "ok"
+    ]
+
+
+def _approximate(context: StageContext) -> list[dict[str, Any]]:
+    """List positions whose prices come from a table, with the bound of their error in base currency."""
+    tables = context.tables.read("result.tabulated").to_pylist()
+    found = {row["instrument_id"]: row for row in tables if row["method"] == "table"}
+    return [
+        _finding(
+            "approximate",
+            f"{row['portfolio_id']}/{row['instrument_id']}",
+            "note",
+            f"interpolated from {table['n_nodes']:,} prices; {table['n_exact']:,} of "
+            f"{table['n_prices']:,} scenarios lay outside and were priced exactly; {table['note']}",
+            table["max_error"] * abs(row["quantity"]),
+        )
+        for row in context.tables.read("result.values").to_pylist()
+        for table in [found.get(row["instrument_id"])]
+        if table is not None and row["status"] == "ok"
     ]
 
 

@@ -15,6 +15,7 @@ from acceleray.domain.market import Market
 from acceleray.domain.scenario import FilteredHistorical, Historical, MonteCarlo, ScenarioSet
 from acceleray.domain.tables import contract
 from acceleray.errors import CalibrationError, InputDataError
+from acceleray.lake.functions import product_functions
 from acceleray.lake.history import earlier_night
 from acceleray.numerics.stopping import StoppingRule
 from acceleray.risk.aimed import aimed
@@ -30,6 +31,7 @@ from acceleray.risk.resolve import Resolution, resolve
 from acceleray.risk.results import Pnl
 from acceleray.risk.revaluation import revaluations
 from acceleray.risk.sensitivities import sensitivities_of
+from acceleray.risk.stand_ins import approximations, stand_ins
 from acceleray.risk.stress import stress_from_settings, stress_levels
 from acceleray.risk.stressed import StressedHistory
 from acceleray.risk.tables import (
@@ -65,6 +67,7 @@ WRITES: tuple[str, ...] = (
     "result.contributions",
     "result.tail",
     "result.stress",
+    "result.tabulated",
     "result.sensitivities",
     "result.explain",
     "result.forecasts",
@@ -110,7 +113,10 @@ def run(context: StageContext) -> None:
     market = Market.from_tables(
         tables.read("market.levels"), tables.read("raw.factors"), context.as_of
     ).with_moves(settings.simulate.move_kinds)
-    book = Book.from_tables(tables.read("raw.positions"), tables.read("raw.instruments"))
+    instruments = tables.read("raw.instruments")
+    book = Book.from_tables(
+        tables.read("raw.positions"), instruments, functions=product_functions(instruments, context.project)
+    )
     parameters = RiskParameters.from_tables(
         market,
         tables.read("params.volatility"),
@@ -158,22 +164,29 @@ def _simulate_market(context: StageContext, book: Book, market: Market, paramete
         )
         for plan, labels in prepared
     ]
+    history = _stressed_history(context, resolution, market)
+    every = jobs if history is None else [*jobs, history.job]
+    every = stand_ins(every, market.base, distributed=True)
     for number, each in enumerate(sets):
         if isinstance(each, MonteCarlo) and each.sampler == "importance":
-            job, labels = aimed(jobs[number], prepared[number][1], market, each.aim, distributed=True)
-            jobs[number], prepared[number] = job, (job.plan, labels)
+            job, labels = aimed(every[number], prepared[number][1], market, each.aim, distributed=True)
+            every[number], prepared[number] = job, (job.plan, labels)
     rules = {
         number: _stopping_rule(settings, labels)
         for number, (_, labels) in enumerate(prepared)
         if labels.method.startswith("monte_carlo")
     }
-    history = _stressed_history(context, resolution, market)
-    every = jobs if history is None else [*jobs, history.job]
     gains = revaluations(every, market.base, stopping=rules, distributed=True)
+    jobs = every[: len(prepared)]
     results = [
         measured(resolution, labels, job, found, market.base)
         for (_, labels), job, found in zip(prepared, jobs, gains, strict=False)
     ]
+    run_jobs = [
+        replace(job, plan=replace(job.plan, blocks=pnl.labels.blocks))
+        for job, pnl in zip(jobs, results, strict=True)
+    ]
+    tables.write("result.tabulated", approximations(run_jobs, market.base, distributed=True))
     stressed = results.pop()
     nodes = nodes_with_positions(resolution)
     context.progress(f"measuring {len(nodes)} portfolios under {len(results)} scenario sets")

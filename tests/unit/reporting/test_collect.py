@@ -105,6 +105,22 @@ class TestStateAndCoverage:
         )
         assert found.state == "PARTIAL"
 
+    def test_prices_from_tables_are_named_with_the_largest_error(self):
+        tables = report_night.tables()
+        schema = tables["check.quality"].schema
+        more = [
+            {"kind": "approximate", "subject": f"Hedge/{name}", "severity": "note", "value": error}
+            for name, error in (("PUT", 1.25), ("CALL", 1234.5))
+        ]
+        tables["check.quality"] = tables["check.quality"].from_pylist(
+            [*tables["check.quality"].to_pylist(), *more], schema
+        )
+        found = build_facts(tables, report_night.settings(), report_night.night())
+        assert found.data.approximations[-1] == (
+            "2 position(s) are priced from tables under the scenarios; the error of a price is at most "
+            "1,234.50 USD, of Hedge/CALL"
+        )
+
     def test_sections_without_facts_are_absent(self):
         found = facts(empty=True)
         assert found.limits == ()

@@ -2,11 +2,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from tests.slow_book import american, slow_book
 
 from acceleray.domain.scenario import FilteredHistorical, Historical
+from acceleray.risk import stand_ins
 from acceleray.risk.blocks import Job
 from acceleray.risk.calibration import calibrate_risk
-from acceleray.risk.forecasts import FORECAST_METHODS, forecast_table
+from acceleray.risk.forecasts import FORECAST_METHODS, forecast_days, forecast_table
 from acceleray.risk.parameters import RiskParameters
 from acceleray.risk.plans import prepare
 from acceleray.risk.resolve import resolve
@@ -140,3 +142,30 @@ def test_tails_are_ordered(table):
         wide = [row["var"] for row in pick(table, portfolio_id="Fund", method=method, level=0.99)]
         narrow = [row["var"] for row in pick(table, portfolio_id="Fund", method=method, level=0.975)]
         assert (np.array(wide) >= np.array(narrow)).all()
+
+
+def test_american_options_are_forecast_from_tables_within_their_error(market, parameters, monkeypatch):
+    pytest.importorskip("QuantLib")
+    resolution = resolve(slow_book([american("PUT")]), market, base_currency="USD", history_days=152)
+
+    def run():
+        return forecast_days(
+            resolution,
+            market,
+            parameters.volatility,
+            rows=(market.dates.size - 2, market.dates.size),
+            window_days=150,
+            covariance_decay=0.97,
+            seed=5,
+            nodes=("Fund",),
+            distributed=False,
+            methods=("historical", "monte_carlo_t"),
+        )
+
+    exact = run()
+    monkeypatch.setattr(stand_ins, "FEW_PRICES", 300)
+    tabulated = run()
+    # Thirty puts and a tolerance of 1e-5 of the strike; no order statistic moves by more than its losses.
+    for name in ("var", "es", "pnl"):
+        difference = np.abs(getattr(tabulated, name) - getattr(exact, name)).max()
+        assert 0.0 < difference <= 30 * 2500 * 1e-5

@@ -16,7 +16,7 @@ LEVELS = {"es_level": 0.975, "var_level": 0.99}
 
 @pytest.fixture(scope="module")
 def partial_book():
-    return make_book(PUT={"exercise": "american"}, BOND={"coupon": None})
+    return make_book(PUT={"exercise": "bermudan"}, BOND={"coupon": None})
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def test_values_tell_what_was_left_out(results, market):
     by_name = {row["instrument_id"]: row for row in rows}
     assert len(rows) == 8
     assert by_name["PUT"]["status"] == "excluded"
-    assert by_name["PUT"]["reason"] == "unsupported: exercise 'american'"
+    assert by_name["PUT"]["reason"] == "unsupported: exercise 'bermudan'"
     assert by_name["PUT"]["market_value"] is None
     fund = by_name["FUND"]
     assert fund["price"] == market.base[market.column("SPX")]
