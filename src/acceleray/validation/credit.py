@@ -66,7 +66,7 @@ def exchangeable_book(inputs: Mapping[str, Any]) -> dict[str, Found]:
 
 
 def factor_book(inputs: Mapping[str, Any]) -> dict[str, Found | NotCovered]:
-    """Compute the expected loss of a book with 21 factors; its tail needs more factors than there are here."""
+    """Compute the expected loss of a book with 21 factors; its tail needs more than the one there is."""
     count = inputs["n_obligors"]
     number = np.arange(1, count + 1)
     default_prob = 0.01 * (1.0 + np.sin(16.0 * math.pi * number / count))
