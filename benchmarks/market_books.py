@@ -60,12 +60,15 @@ class OptionBook:
         return Drawn(
             blocks=Blocks(n_scenarios=n_paths, size=block_size),
             base=self.base,
-            log_moves=self.log_moves,
+            move_kinds=self.log_moves.astype(np.int8),
             root=self.root,
+            drift=np.zeros(self.base.size),
             horizon_days=1,
+            step="horizon",
             seed=seed,
             dof=self.dof,
             unit_variance=True,
+            replicates=None,
         )
 
     def importance(
@@ -73,20 +76,8 @@ class OptionBook:
     ) -> Importance:
         """Draw by importance sampling with its default settings."""
         gradient, hessian = self.derivatives()
-        return prepare_importance(
-            self.losses,
-            gradient,
-            hessian,
-            self.root,
-            self.base,
-            self.log_moves,
-            levels=levels,
-            n_paths=n_paths,
-            block_size=block_size,
-            seed=seed,
-            horizon_days=1,
-            dof=self.dof,
-        )
+        plain = self.plain(n_paths=n_paths, block_size=block_size, seed=seed)
+        return prepare_importance(plain, self.losses, gradient, hessian, levels=levels)
 
     def _terms(self, years: FloatArray) -> tuple[npt.NDArray, ...]:
         return self.factor, self.strike, self.vol, years, self.is_call, self.quantity, self.spots

@@ -272,6 +272,9 @@ class SimulateSettings(_Model):
     ageing: Literal["none", "calendar"] = "none"
     """`none`: moves are instantaneous. `calendar`: the book is revalued at the horizon date, so many sessions
     of `bell.exchange` later, with cash flows and expiries in between accounted for."""
+    stressed_window_days: Positive | None = 250
+    """Moves in the window of stressed expected shortfall: of the whole history, the one that is worst for the
+    fund; null for no such figure. A history that is shorter than the window has none."""
     backtest_days: Positive = 250
     """Past sessions that are forecast."""
     on_failed_position: Literal["exclude", "stop"] = "exclude"
@@ -451,8 +454,9 @@ class Limit(_Model):
 
     portfolio_id: str
     """A node of the hierarchy; `Fund` is the whole book."""
-    type: Literal["VaR", "ES", "stress"]
-    """Which figure is limited; VaR and ES are those of `simulate.headline_method`."""
+    type: Literal["VaR", "ES", "stress", "DV01", "vega"]
+    """Which figure is limited; VaR and ES are those of `simulate.headline_method`, DV01 and vega the sizes of
+    the sums over all rates and vols."""
     unit: Literal["amount"] = "amount"
     """Unit of warning and limit: an amount in base currency."""
     level: Level | None = None

@@ -105,7 +105,10 @@ def limit_title(limit: Cursor) -> str:
     """Name what a limit is about."""
     if limit["type"].value == "stress":
         return f"Stress: {title(limit['scenario'].value)}"
-    return measure_title(limit["type"].value, limit["level"].value, limit["horizon_days"].value)
+    # DV01 and vega have neither level nor horizon.
+    return measure_title(
+        limit["type"].value, limit["level"].value or None, limit["horizon_days"].value or None
+    )
 
 
 def limits(facts: Cursor) -> dict[str, Any] | None:

@@ -28,6 +28,7 @@ __all__ = [
     "Table",
     "block_gains",
     "block_positions",
+    "group_gains",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -234,3 +235,31 @@ def block_positions(
         The same bits as in the whole block.
     """
     return position_pnl(jobs[job].book, jobs[job].plan.levels(block)[scenarios], base[None, :])
+
+
+def group_gains(base: FloatArray, job: Job, scenarios: npt.NDArray[np.int64]) -> FloatArray:
+    """Revalue a book under chosen scenarios and sum by portfolio, never holding more than one block.
+
+    Parameters
+    ----------
+    base : ndarray of shape (n_factors,)
+        Levels before the move.
+    job : Job
+        The ``portfolios`` of its book may be any groups.
+    scenarios : ndarray of int64
+        Increasing.
+
+    Returns
+    -------
+    ndarray of shape (n_portfolios, n_chosen)
+        The same bits as the sums of `block_gains`, for any choice of scenarios.
+    """
+    book, blocks = job.book, job.plan.blocks
+    sums = np.empty((book.n_portfolios, scenarios.size))
+    owners = scenarios // blocks.size
+    for block in np.unique(owners):
+        chosen = owners == block
+        inside = scenarios[chosen] - blocks.bounds(int(block))[0]
+        shocked = job.plan.levels(int(block))[inside]
+        sums[:, chosen] = portfolio_gains(book, shocked, base[None, :], (0, book.n_sections))
+    return sums

@@ -6,8 +6,10 @@ stratified importance sampling or, with a reason, for plain paths. Workers impor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +26,6 @@ __all__ = ["Diagnosis", "Importance", "Stratified", "prepare_importance"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 # A pilot costs at most this share of the paths, so that plain sampling after it loses less than a tenth.
 _PILOT_SHARE = 0.04
@@ -76,18 +77,20 @@ class Stratified:
 
     blocks: Blocks
     base: FloatArray
-    log_moves: BoolArray
+    move_kinds: npt.NDArray[np.int8]
+    drift: FloatArray
     model: DeltaGamma
     strata: Strata
     counts: IntArray
     horizon_days: int
     seed: int
+    replicates: ClassVar[None] = None
 
     def levels(self, block: int) -> FloatArray:
         """Shocked levels of a block, shape (n_in_block, n_factors), stratum after stratum."""
         generator = stream(self.seed, Purpose.IMPORTANCE, self.horizon_days, block)
         moves, _ = draw_moves(self.model, self.strata, self.counts, generator)
-        return apply_moves(self.base, moves, self.log_moves)
+        return apply_moves(self.base, moves + self.drift, self.move_kinds)
 
     def block_weights(self) -> FloatArray:
         """Weights of any block, shape (block_size,): the same for all; see `Importance.weights`."""
@@ -137,49 +140,29 @@ class Importance:
 
 
 def prepare_importance(
+    plain: Drawn,
     loss: Callable[[FloatArray], FloatArray],
     gradient: FloatArray,
     hessian: FloatArray,
-    root: FloatArray,
-    base: FloatArray,
-    log_moves: BoolArray,
     *,
     levels: tuple[float, ...],
-    n_paths: int,
-    block_size: int,
-    seed: int,
-    horizon_days: int,
-    dof: float | None = None,
-    unit_variance: bool = True,
     defensive_share: float = 0.1,
 ) -> Importance:
     """Prepare scenarios that know the tail of one book, or plain ones if that would not pay.
 
     Parameters
     ----------
+    plain : Drawn
+        The pseudo-random set that would be drawn otherwise, and is if importance sampling does not pay: its
+        law, number of paths and blocks are those asked for, without the pilot. It must be one step over its
+        horizon. A stratified set rounds the paths up to whole blocks.
     loss : callable
         Full revaluation of the target book: shocked levels of shape (n_scenarios, n_factors) to losses of
         shape (n_scenarios,). Called for the base and for the pilot.
     gradient, hessian : ndarray of shape (n_factors,) and (n_factors, n_factors)
-        Derivatives of the loss with respect to the moves (log or absolute, as `log_moves` says) at no move.
-    root : ndarray of shape (n_factors, n_normals)
-        Square root of the covariance of the moves over the whole horizon.
-    base : ndarray of shape (n_factors,)
-        Levels before the move.
-    log_moves : ndarray of bool, shape (n_factors,)
-        True for log moves, False for differences.
+        Derivatives of the loss with respect to the moves at no move.
     levels : tuple of float
         Levels to be known well; one design serves them all.
-    n_paths : int
-        Paths wanted, without the pilot; a stratified set rounds up to whole blocks.
-    block_size : int
-        Paths of a block.
-    seed, horizon_days : int
-        Address of the random streams. The moves are those of one step over the horizon.
-    dof : float, optional
-        Degrees of freedom of Student-t moves.
-    unit_variance : bool
-        For t moves: the covariance is theirs; otherwise it is the dispersion matrix.
     defensive_share : float
         Share of the paths that goes to the strata in proportion to their probability. No weight exceeds
         ``1 / (defensive_share * n_paths)`` by more than rounding, and no figure of any other book has more
@@ -194,24 +177,13 @@ def prepare_importance(
     NumericalError
         If the pilot's losses or the derivatives are not finite.
     ValueError
-        If a count, level or share is out of range.
-
-    Notes
-    -----
-    The fallback is `Drawn` with the given root in one step, whatever the horizon.
+        If a level or share is out of range, or `plain` is a sum of daily draws or not pseudo-random.
     """
-    _check(levels, n_paths, block_size, defensive_share)
+    _check(plain, levels, defensive_share)
+    n_paths, block_size = plain.blocks.n_scenarios, plain.blocks.size
+    seed, horizon_days, dof = plain.seed, plain.horizon_days, plain.dof
+    root = plain.root * math.sqrt(horizon_days)
     blocks = Blocks(n_scenarios=-(-n_paths // block_size) * block_size, size=block_size)
-    plain = Drawn(
-        blocks=Blocks(n_scenarios=n_paths, size=block_size),
-        base=base,
-        log_moves=log_moves,
-        root=root,
-        horizon_days=1,
-        seed=seed,
-        dof=dof,
-        unit_variance=unit_variance,
-    )
     n_pilot = min(int(_PILOT_SHARE * n_paths), _MAX_PILOT)
     if n_pilot < _MIN_PILOT:
         return _plain(plain, f"{n_paths} paths do not pay for a pilot of {_MIN_PILOT}")
@@ -220,9 +192,11 @@ def prepare_importance(
         return _plain(plain, f"blocks of {block_size} paths are too short for strata")
     if not (np.isfinite(gradient).all() and np.isfinite(hessian).all()):
         raise NumericalError("importance sampling: the derivatives of the loss were not all finite")
-    start = float(_losses(loss, base[None, :])[0])
+    start = float(_losses(loss, plain.base[None, :])[0])
     try:
-        model = delta_gamma(gradient, hessian, root, constant=start, dof=dof, unit_variance=unit_variance)
+        model = delta_gamma(
+            gradient, hessian, root, constant=start, dof=dof, unit_variance=plain.unit_variance
+        )
         law = quadratic_law(model, smallest_tail=0.1 * (1.0 - max(levels)))
         tails = np.geomspace(0.5, 0.2 * (1.0 - max(levels)), _PILOT_STRATA - 1)
         strata = stratify(model, np.unique(law.quantile(tails)))
@@ -231,7 +205,7 @@ def prepare_importance(
     counts = allocate(pilot_shares(strata.probability), n_pilot)
     generator = stream(seed, Purpose.IMPORTANCE_PILOT, horizon_days, 0)
     moves, quadratic = draw_moves(model, strata, counts, generator)
-    losses = _losses(loss, apply_moves(base, moves, log_moves))
+    losses = _losses(loss, apply_moves(plain.base, moves + plain.drift, plain.move_kinds))
     fitted = fit_losses(losses, quadratic, counts, strata.edges, strata.probability, levels)
     found = design(law, fitted, levels, n_strata=n_strata, defensive_share=defensive_share)
     ratios = tuple(
@@ -252,8 +226,9 @@ def prepare_importance(
         return _plain(plain, reason, ratios, n_pilot)
     plan = Stratified(
         blocks=blocks,
-        base=base,
-        log_moves=log_moves,
+        base=plain.base,
+        move_kinds=plain.move_kinds,
+        drift=plain.drift,
         model=model,
         strata=strata,
         counts=counts,
@@ -297,10 +272,10 @@ def _losses(loss: Callable[[FloatArray], FloatArray], shocked: FloatArray) -> Fl
     return found
 
 
-def _check(levels: tuple[float, ...], n_paths: int, block_size: int, defensive_share: float) -> None:
+def _check(plain: Drawn, levels: tuple[float, ...], defensive_share: float) -> None:
     if not levels or not all(0.5 <= level < 1.0 for level in levels):
         raise ValueError(f"levels must lie in [0.5, 1), were {levels}")
-    if n_paths < 1 or block_size < 1:
-        raise ValueError(f"n_paths and block_size must be at least 1, were {n_paths} and {block_size}")
     if not 0.0 < defensive_share <= 1.0:
         raise ValueError(f"defensive_share must lie in (0, 1], was {defensive_share}")
+    if plain.replicates is not None or (plain.horizon_days > 1 and plain.step != "horizon"):
+        raise ValueError("importance sampling needs pseudo-random moves in one step over the horizon")

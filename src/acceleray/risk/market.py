@@ -26,7 +26,7 @@ from acceleray.risk.resolve import Resolution, aged, resolve
 from acceleray.risk.results import Pnl
 from acceleray.risk.valuation import ResolvedBook, positions_of
 
-__all__ = ["BLOCK_SIZE", "KEEP_BYTES", "Gains", "book_at", "measured", "revaluations", "revalue"]
+__all__ = ["BLOCK_SIZE", "KEEP_BYTES", "Gains", "book_at", "measured", "revaluations", "revalue", "workers"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -103,7 +103,7 @@ def revalue(
     horizon = labels.horizon_days if ageing == "calendar" else 0
     job = Job(book=book_at(resolution, market, horizon, calendar), plan=plan)
     rules = {} if stopping is None else {0: stopping}
-    with _session(n_workers) if n_workers > 1 else nullcontext():
+    with workers(n_workers):
         (gains,) = revaluations(
             [job], market.base, keep_positions=keep_positions, stopping=rules, distributed=n_workers > 1
         )
@@ -125,11 +125,13 @@ def measured(resolution: Resolution, labels: Labels, job: Job, gains: Gains, bas
     )
 
 
-def _session(n_workers: int) -> AbstractContextManager[None]:
-    """Ray with so many CPUs, or the one that is up."""
-    from acceleray.engines.ray import session as ray_session
+def workers(n_workers: int) -> AbstractContextManager[None]:
+    """Ray with so many CPUs, or the one that is up; for one worker nothing but this process."""
+    if n_workers == 1:
+        return nullcontext()
+    from acceleray.engines.ray import session
 
-    return ray_session(cpus=n_workers)
+    return session(cpus=n_workers)
 
 
 def book_at(resolution: Resolution, market: Market, horizon_days: int, calendar: str) -> ResolvedBook:

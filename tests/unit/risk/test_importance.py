@@ -1,3 +1,4 @@
+import dataclasses
 import pickle
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 from benchmarks.market_books import scaled, short_options
 
 from acceleray.errors import NumericalError
+from acceleray.risk.blocks import Blocks, Drawn
 from acceleray.risk.importance import Stratified, prepare_importance
 
 SETTINGS = {"n_paths": 20_000, "block_size": 1024, "seed": 5}
@@ -50,16 +52,23 @@ def square(levels):
 
 def prepare(loss, gradient, hessian, **changes):
     n = gradient.size
-    settings = {
-        "levels": (0.99,),
-        "n_paths": 50_000,
-        "block_size": 1024,
-        "seed": 1,
-        "horizon_days": 1,
-    } | changes
-    return prepare_importance(
-        loss, gradient, hessian, 6.0 * np.eye(n), np.full(n, 100.0), np.zeros(n, dtype=bool), **settings
+    plain = Drawn(
+        blocks=Blocks(n_scenarios=50_000, size=1024),
+        base=np.full(n, 100.0),
+        move_kinds=np.zeros(n, dtype=np.int8),
+        root=6.0 * np.eye(n),
+        drift=np.zeros(n),
+        horizon_days=1,
+        step="horizon",
+        seed=changes.pop("seed", 1),
+        dof=None,
+        unit_variance=True,
+        replicates=None,
     )
+    plain = dataclasses.replace(
+        plain, **{name: changes.pop(name) for name in ("step", "horizon_days") if name in changes}
+    )
+    return prepare_importance(plain, loss, gradient, hessian, **{"levels": (0.99,)} | changes)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -93,8 +102,8 @@ def test_bad_losses_and_arguments_are_refused():
         prepare(square, np.full(2, np.nan), np.eye(2))
     with pytest.raises(ValueError, match="one value per scenario"):
         prepare(lambda levels: levels, np.ones(2), np.eye(2))
-    for wrong in ({"levels": (99.0,)}, {"n_paths": 0}, {"defensive_share": 0.0}):
-        with pytest.raises(ValueError, match="must"):
+    for wrong in ({"levels": (99.0,)}, {"step": "daily", "horizon_days": 2}, {"defensive_share": 0.0}):
+        with pytest.raises(ValueError, match=r"must|needs"):
             prepare(square, np.ones(2), np.eye(2), **wrong)
     with pytest.raises(IndexError):
         prepare(square, np.zeros(2), np.diag([2.0, -2.0])).weights(1000)
