@@ -11,6 +11,7 @@ from acceleray.reporting.page import environment
 __all__ = ["render_validation"]
 
 _NAMES = {"pass": "Pass", "fail": "Fail", "not covered": "Not covered"}
+_HEADLINES = {"pass": "all pass", "fail": "failed", "not covered": "nothing failed, not all is covered"}
 _CLASSES = {"pass": "v-pass", "fail": "v-fail", "not covered": "v-none"}
 
 
@@ -36,7 +37,7 @@ def render_validation(document: Mapping[str, Any]) -> str:
         .get_template("validation.html.j2")
         .render(
             document=document,
-            verdict=_verdict(document["verdict"]),
+            verdict=_verdict(document["verdict"]) | {"name": _HEADLINES[document["verdict"]]},
             summary=_summary(document["n_cases"], len(cases), document["n_checks"]),
             started=document["started_at"].replace("T", " ").replace("+00:00", " UTC"),
             seconds=fmt.duration(document["seconds"]),
@@ -64,7 +65,7 @@ def _case(case: Mapping[str, Any]) -> dict[str, Any]:
         "source": case["source"],
         "how": case["how"],
         "verdict": _verdict(case["verdict"]),
-        "seconds": fmt.duration(case["seconds"]),
+        "seconds": fmt.duration(case["seconds"]) if case["seconds"] >= 0.05 else "",
         "checks": checks,
         "sampled": any(check["standard_error"] for check in checks),
         "reasons": list(reasons),
@@ -81,7 +82,7 @@ def _check(check: Mapping[str, Any]) -> dict[str, Any]:
         "found": "" if check["verdict"] == "not covered" else fmt.significant(check["found"]),
         "difference": _difference(check["expected"], check["found"]) if allowed is not None else "",
         "standard_error": _short(error),
-        "tolerance": tolerance["text"],
+        "tolerance": tolerance["text"].replace("-", fmt.MINUS),
         "allowed": _short(allowed) if allowed else "",
         "because": tolerance["because"],
         "verdict": _verdict(check["verdict"]),
@@ -98,7 +99,7 @@ def _difference(expected: Any, found: Any) -> str:
 def _short(value: float | str | None) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else f"{value:.2g}".replace("-", fmt.MINUS)
+    return value if isinstance(value, str) else f"{float(f'{value:.2g}'):g}".replace("-", fmt.MINUS)
 
 
 def _verdict(verdict: str) -> dict[str, str]:

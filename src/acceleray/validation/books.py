@@ -4,30 +4,39 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from acceleray.domain.market import Market
 from acceleray.domain.moves import MoveKind
 from acceleray.numerics import tail
 from acceleray.numerics.contributions import expected_shortfall_contributions, value_at_risk_contributions
 from acceleray.numerics.covariance import cholesky_root
+from acceleray.numerics.incremental import contiguous_sections, incremental_value_at_risk
+from acceleray.numerics.intervals import Estimate
+from acceleray.numerics.weighted import (
+    weighted_exceedance,
+    weighted_expected_shortfall,
+    weighted_value_at_risk,
+)
 from acceleray.risk.blocks import Blocks, Drawn, Job, Plan, Table
+from acceleray.risk.importance import Stratified, prepare_importance
 from acceleray.risk.market import BLOCK_SIZE, revaluations
 from acceleray.risk.resolve import aged
-from acceleray.risk.valuation import ResolvedBook, unit_prices
-from acceleray.validation.case import Found
+from acceleray.risk.sensitivities import as_moves, derivatives
+from acceleray.risk.valuation import ResolvedBook, portfolio_gains, unit_prices
+from acceleray.validation.case import Found, NotCoveredError
 from acceleray.validation.entered import AS_OF, resolved
 
 __all__ = ["linear_book", "sampled_tail", "short_options", "straddle"]
 
 FloatArray = npt.NDArray[np.float64]
 
-# Half the width of a 95 % interval in standard errors.
-_HALF_WIDTH = 1.959963984540054
+_CONFIDENCE = 0.95
 
 
 def straddle(inputs: Mapping[str, Any]) -> dict[str, Found]:
@@ -65,8 +74,10 @@ def short_options(inputs: Mapping[str, Any]) -> dict[str, Found]:
     book = aged(resolution, market, AS_OF + dt.timedelta(days=round(days * horizon / inputs["years"])))
     deviation = np.zeros(len(market.factors))
     deviation[[market.column(name) for name in assets]] = inputs["spot"] * inputs["vol"] * math.sqrt(horizon)
-    losses = -_gains(book, _drawn(inputs, market, np.diag(deviation**2)), market).sum(axis=0)
-    return sampled_tail(losses, inputs)
+    plain = _drawn(inputs, market, np.diag(deviation**2))
+    if inputs["sampling"] == "importance":
+        return _importance_tail(book, plain, market, inputs)
+    return sampled_tail(-_gains(book, plain, market).sum(axis=0), inputs)
 
 
 def linear_book(inputs: Mapping[str, Any]) -> dict[str, Found]:
@@ -81,6 +92,7 @@ def linear_book(inputs: Mapping[str, Any]) -> dict[str, Found]:
     members = -_gains(resolution.priced, _drawn(inputs, market, covariance), market)
     total = members.sum(axis=0)
     n = total.size
+    sections = contiguous_sections(n, level=inputs["var_levels"][0])
     found = sampled_tail(total, inputs)
     spread = float(total.std())
     found["standard deviation"] = Found(value=spread, standard_error=spread / math.sqrt(2.0 * n))
@@ -98,11 +110,10 @@ def linear_book(inputs: Mapping[str, Any]) -> dict[str, Found]:
             value=float(parts[i]), standard_error=float(part_errors[i])
         )
 
-        def incremental(paths: FloatArray, left_out: int = i) -> float:
-            whole, member = paths.sum(axis=0), paths[left_out]
-            return float(tail.var(whole, level=level) - tail.var(whole - member, level=level))
-
-        found[f"incremental VaR {level:g} {name}"] = _over_sections(members, incremental)
+        estimate = incremental_value_at_risk(
+            total, total - members[i], level=level, confidence=_CONFIDENCE, sections=sections
+        )
+        found[f"incremental VaR {level:g} {name}"] = _from_interval(estimate, len(sections))
     return found
 
 
@@ -110,11 +121,8 @@ def sampled_tail(losses: FloatArray, inputs: Mapping[str, Any]) -> dict[str, Fou
     """Measure a sample of losses as the night does; standard errors are those of its intervals."""
     found = {}
     for level in inputs.get("var_levels", ()):
-        estimate = tail.value_at_risk_interval(losses, level=level, confidence=0.95)
-        width = math.nan
-        if estimate.ci_low is not None and estimate.ci_high is not None:
-            width = estimate.ci_high - estimate.ci_low
-        found[f"VaR {level:g}"] = Found(value=estimate.value, standard_error=width / (2.0 * _HALF_WIDTH))
+        estimate = tail.value_at_risk_interval(losses, level=level, confidence=_CONFIDENCE)
+        found[f"VaR {level:g}"] = _from_interval(estimate)
     for level in inputs.get("es_levels", ()):
         found[f"ES {level:g}"] = Found(
             value=float(tail.es(losses, level=level)),
@@ -128,13 +136,48 @@ def sampled_tail(losses: FloatArray, inputs: Mapping[str, Any]) -> dict[str, Fou
     return found
 
 
-def _over_sections(
-    members: FloatArray, statistic: Callable[[FloatArray], float], n_sections: int = 20
-) -> Found:
-    """Apply a statistic to all paths, and to equal parts of them for its standard error."""
-    parts = [statistic(part) for part in np.array_split(members, n_sections, axis=1)]
-    error = float(np.std(parts, ddof=1)) / math.sqrt(n_sections)
-    return Found(value=statistic(members), standard_error=error)
+def _importance_tail(
+    book: ResolvedBook, plain: Drawn, market: Market, inputs: Mapping[str, Any]
+) -> dict[str, Found]:
+    """Measure the same book on paths drawn where its delta-gamma expansion loses money."""
+
+    def loss(levels: FloatArray) -> FloatArray:
+        gains = portfolio_gains(book, levels, market.base[None, :], (0, book.n_sections))
+        total: FloatArray = -gains.sum(axis=0)
+        return total
+
+    quadratic = as_moves(derivatives(book, market).quadratic([0], market.base.size), market)
+    levels = tuple(inputs["var_levels"])
+    found = prepare_importance(plain, loss, -quadratic.gradient, -quadratic.hessian, levels=levels)
+    if not isinstance(found.plan, Stratified):
+        raise NotCoveredError(f"importance sampling drew plain paths: {found.diagnosis.reason}")
+    n_blocks = len(found.blocks)
+    sample = (
+        np.concatenate([loss(found.levels(block)) for block in range(n_blocks)]),
+        np.concatenate([found.weights(block) for block in range(n_blocks)]),
+        found.blocks.of_scenarios(),
+    )
+    results = {}
+    for level in inputs["var_levels"]:
+        estimate = weighted_value_at_risk(*sample, level=level, confidence=_CONFIDENCE)
+        results[f"VaR {level:g}"] = _from_interval(estimate, n_blocks)
+    for level in inputs["es_levels"]:
+        estimate = weighted_expected_shortfall(*sample, level=level, confidence=_CONFIDENCE)
+        results[f"ES {level:g}"] = _from_interval(estimate, n_blocks)
+    for threshold in inputs["above"]:
+        estimate = weighted_exceedance(*sample, threshold=threshold, confidence=_CONFIDENCE)
+        results[f"P(loss > {threshold:g})"] = _from_interval(estimate, n_blocks)
+    return results
+
+
+def _from_interval(estimate: Estimate, n_sections: int | None = None) -> Found:
+    """Read the standard error off an interval: normal, or Student's where it comes from sections."""
+    error = math.nan
+    if estimate.ci_low is not None and estimate.ci_high is not None:
+        upper = 0.5 * (1.0 + _CONFIDENCE)
+        quantile = special.ndtri(upper) if n_sections is None else special.stdtrit(n_sections - 1, upper)
+        error = (estimate.ci_high - estimate.ci_low) / (2.0 * float(quantile))
+    return Found(value=estimate.value, standard_error=error)
 
 
 def _options_as_days(
@@ -172,7 +215,7 @@ def _options_as_days(
 
 
 def _drawn(inputs: Mapping[str, Any], market: Market, covariance: FloatArray) -> Drawn:
-    """Return normal moves of one step with a known covariance; where a smarter sampler would go in."""
+    """Return normal moves of one step with a known covariance."""
     return Drawn(
         blocks=_blocks(inputs["n_paths"]),
         base=market.base,

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from acceleray.risk.american import build_american
-from acceleray.risk.valuation import unit_exposures, unit_prices
+from acceleray.risk.sensitivities import derivatives
+from acceleray.risk.valuation import unit_prices
 from acceleray.validation.case import Found, NotCoveredError
 from acceleray.validation.entered import AS_OF, YEAR, resolved
 
@@ -23,7 +24,7 @@ _SEED = 20181228
 
 
 def european_options(inputs: Mapping[str, Any]) -> dict[str, Found]:
-    """Price European options and take their deltas, each as a contract of one year.
+    """Price European options, or differentiate their value, each as a contract of one year.
 
     Black and Scholes depend on vol times root of time and on rates times time only, so any time to expiry
     can be entered as 365 days.
@@ -57,12 +58,17 @@ def european_options(inputs: Mapping[str, Any]) -> dict[str, Found]:
             factors["Q"] = {"kind": "dividend_yield", "value": option["dividend_yield"] * years}
             row["dividend_yield"] = "Q"
         resolution, market = resolved([row], factors)
-        base = market.base[None, :]
-        if option.get("what") == "delta":
-            value = unit_exposures(resolution.priced, base)[0, 0] / option["spot"]
-        else:
-            value = unit_prices(resolution.priced, base)[0, 0]
-        found[name] = Found(value=float(value))
+        value = float(unit_prices(resolution.priced, market.base[None, :])[0, 0])
+        if "greek" in option:
+            local = derivatives(resolution.priced, market).quadratic([0], market.base.size)
+            spot, vol = market.column("S"), market.column("V")
+            value = {
+                "delta": float(local.gradient[spot]),
+                "gamma": float(local.hessian[spot, spot]),
+                # The vol that was entered is that of the source times the root of its time.
+                "vega": float(local.gradient[vol]) * math.sqrt(years),
+            }[option["greek"]]
+        found[name] = Found(value=value)
     return found
 
 
