@@ -61,7 +61,7 @@ class Tolerance:
 
     def allowed(self, expected: float, standard_error: float | None) -> float:
         """Largest difference that passes, in the unit of the number."""
-        sampling = self.standard_errors * (standard_error or 0.0)
+        sampling = self.standard_errors * (standard_error or 0.0) if self.standard_errors else 0.0
         return self.absolute + self.relative * abs(expected) + sampling
 
     def as_text(self) -> str:
