@@ -41,6 +41,7 @@ RunId = Annotated[str | None, typer.Option("--run-id", help="The run; by default
 # Typer does not export the base of what it raises for wrong arguments.
 _UsageMistake: Any = typer.BadParameter.__base__
 _HERE = Path()
+_VALIDATION = Path("validation")
 _NONE: list[str] = []
 _ONE_DAY = [1]
 _LEVELS = [0.975, 0.99]
@@ -212,6 +213,25 @@ def doctor(project: Directory = _HERE, as_json: AsJson = False) -> int:
     value = {"exit_code": worst, "findings": [finding.as_dict() for finding in findings]}
     console.emit(value, as_json=as_json, text=text)
     return worst
+
+
+@app.command()
+def validate(
+    folder: Annotated[
+        Path, typer.Option("--out", metavar="FOLDER", help="Where the report goes.")
+    ] = _VALIDATION,
+    cases: Annotated[
+        list[str], typer.Option("--case", metavar="ID", help="A case; may be repeated. Default: all.")
+    ] = _NONE,
+    as_json: AsJson = False,
+) -> int:
+    """Recompute cases with known answers on this machine and write a validation report."""
+    from acceleray.cli.validate import validation_as_text, validation_facts
+
+    with console.progress() as progress:
+        facts = validation_facts(folder, cases, progress)
+    console.emit(facts, as_json=as_json, text=validation_as_text(facts))
+    return int(facts["exit_code"])
 
 
 @app.command()

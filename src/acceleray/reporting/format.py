@@ -36,6 +36,7 @@ __all__ = [
     "scale_for",
     "seconds_between",
     "short_day",
+    "significant",
     "supported",
 ]
 
@@ -172,6 +173,21 @@ def probability_value(value: float | None) -> str:
 def ratio(value: float | None) -> str:
     """Write a multiple, for example ``1.05×``."""
     return NOT_AVAILABLE if value is None else f"{fixed(value, 2)}×"
+
+
+def significant(value: float | str | bool | None) -> str:
+    """Write a value in full: ten significant digits of a number, ``yes`` or ``no``, a word, ``none``.
+
+    Examples
+    --------
+    >>> significant(-0.25), significant(10.450583572185565), significant(None), significant(True)
+    ('−0.25', '10.45058357', 'none', 'yes')
+    """
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else f"{value:.10g}".replace("-", MINUS)
 
 
 def count(value: int | None) -> str:

@@ -1,0 +1,1 @@
+"""Cases with known answers, recomputed on the user's installation by the code that the night uses."""
