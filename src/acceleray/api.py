@@ -60,21 +60,27 @@ class Book(_book.Book):
     """Positions and instruments; see `Book.read`."""
 
     @classmethod
-    def read(cls, *, positions: Source, instruments: Source) -> Book:
+    def read(cls, *, positions: Source, instruments: Source, holdings: Source | None = None) -> Book:
         """Read and validate a book.
 
         Parameters
         ----------
         positions, instruments : path or table
             CSV or Parquet files, or Arrow, pandas or Polars tables, with the columns of the inputs reference.
+        holdings : path or table, optional
+            What funds hold, to look through them.
 
         Raises
         ------
         InputDataError
             Naming file, line, column and value of what is wrong.
         """
-        book = cls.from_tables(read_valid("positions", positions), read_valid("instruments", instruments))
-        return cls(positions=book.positions, instruments=book.instruments)
+        book = cls.from_tables(
+            read_valid("positions", positions),
+            read_valid("instruments", instruments),
+            None if holdings is None else read_valid("holdings", holdings),
+        )
+        return cls(positions=book.positions, instruments=book.instruments, holdings=book.holdings)
 
 
 class Market(_market.Market):

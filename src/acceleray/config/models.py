@@ -102,6 +102,12 @@ class InputsSettings(_Model):
     """History of every factor."""
     factors: str = "inputs/factors.csv"
     """What the factors are."""
+    portfolios: str | None = None
+    """Net asset value and benchmark of portfolios; without it the market value stands for the NAV."""
+    benchmarks: str | None = None
+    """Weights of the instruments of each benchmark."""
+    holdings: str | None = None
+    """What funds hold, to look through them; other funds move with their own factor."""
     obligors: str | None = None
     """The loan book; without it no credit figure is computed."""
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from acceleray.domain.table_contract import TableContract, table
+from acceleray.domain.table_contract import TableContract
 from acceleray.domain.tables import contract
 from acceleray.errors import InputDataError, SchemaError
 
@@ -19,16 +19,6 @@ __all__ = ["ROOT", "Book"]
 
 # The node above all portfolios.
 ROOT = "Fund"
-
-# No stage reads holdings from a file, so this is not among the tables of the lake.
-_HOLDINGS = table(
-    "raw.holdings",
-    "ingest",
-    "fund_id instrument_id",
-    fund_id=pa.string(),
-    instrument_id=pa.string(),
-    weight=pa.float64(),
-)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,7 +77,9 @@ class Book:
                 hint=f"Leave the leading {ROOT!r} out of portfolio_id.",
             )
         if holdings is not None:
-            holdings = _conform(holdings, _HOLDINGS, required=("fund_id", "instrument_id", "weight"))
+            holdings = _conform(
+                holdings, contract("raw.holdings"), required=("fund_id", "instrument_id", "weight")
+            )
             lines = list(
                 zip(holdings["fund_id"].to_pylist(), holdings["instrument_id"].to_pylist(), strict=True)
             )

@@ -136,6 +136,30 @@ _TABLES = (
         rating=_STRING,
     ),
     table(
+        "raw.portfolios",
+        "ingest",
+        "portfolio_id",
+        portfolio_id=_STRING,
+        nav=_FLOAT,
+        benchmark_id=_STRING,
+    ),
+    table(
+        "raw.benchmarks",
+        "ingest",
+        "benchmark_id instrument_id",
+        benchmark_id=_STRING,
+        instrument_id=_STRING,
+        weight=_FLOAT,
+    ),
+    table(
+        "raw.holdings",
+        "ingest",
+        "fund_id instrument_id",
+        fund_id=_STRING,
+        instrument_id=_STRING,
+        weight=_FLOAT,
+    ),
+    table(
         "raw.rejected",
         "ingest",
         "input line column reason",
@@ -360,6 +384,22 @@ _TABLES = (
         proxied_share=_FLOAT,
         window_from=_DATE,
         window_to=_DATE,
+    ),
+    table(
+        "result.portfolio",
+        "simulate",
+        "portfolio_id measure member_id",
+        portfolio_id=_STRING,
+        measure=_STRING,
+        # Currency of an exposure, instrument of a contribution; "" for figures of the portfolio as a whole.
+        member_id=_STRING,
+        value=_FLOAT,
+        ci_low=_FLOAT,
+        ci_high=_FLOAT,
+        # "amount" in base currency, "share" of the NAV, "days", "count".
+        unit=_STRING,
+        # How the figure is defined, or why there is none.
+        note=_STRING,
     ),
     table(
         "result.forecasts",
