@@ -278,6 +278,8 @@ class SimulateSettings(_Model):
     ageing: Literal["none", "calendar"] = "none"
     """`none`: moves are instantaneous. `calendar`: the book is revalued at the horizon date, so many sessions
     of `bell.exchange` later, with cash flows and expiries in between accounted for."""
+    participation: Annotated[float, Field(gt=0.0, le=1.0)] = 0.2
+    """Share of an instrument's average daily volume that is traded a day when a position is liquidated."""
     backtest_days: Positive = 250
     """Past sessions that are forecast."""
     on_failed_position: Literal["exclude", "stop"] = "exclude"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from acceleray.config.models import SimulateSettings
@@ -14,12 +15,15 @@ from acceleray.domain.scenario import FilteredHistorical, Historical, MonteCarlo
 from acceleray.domain.tables import contract
 from acceleray.errors import CalibrationError, InputDataError
 from acceleray.numerics.stopping import StoppingRule
+from acceleray.risk.active import Active
+from acceleray.risk.benchmarks import Benchmarks, resolve_benchmarks
 from acceleray.risk.blocks import Job
 from acceleray.risk.credit import simulate_credit
 from acceleray.risk.forecasts import forecast_table, whole_nodes
 from acceleray.risk.market import book_at, measured, revaluations
 from acceleray.risk.parameters import RiskParameters
 from acceleray.risk.plans import Labels, history_days, prepare
+from acceleray.risk.portfolio import portfolio_table
 from acceleray.risk.position_files import PositionFiles
 from acceleray.risk.resolve import Resolution, resolve
 from acceleray.risk.results import Pnl
@@ -41,6 +45,9 @@ READS: tuple[str, ...] = (
     "raw.positions",
     "raw.instruments",
     "raw.factors",
+    "raw.portfolios",
+    "raw.benchmarks",
+    "raw.holdings",
     "raw.obligors",
     "market.levels",
     "params.volatility",
@@ -54,13 +61,14 @@ WRITES: tuple[str, ...] = (
     "result.measures",
     "result.contributions",
     "result.stress",
+    "result.portfolio",
     "result.forecasts",
     "result.credit",
 )
 ENGINE = "ray"
 
 # Written together from the same revaluation; what a crash left unwritten is computed again.
-_MARKET_TABLES = WRITES[:6]
+_MARKET_TABLES = WRITES[:7]
 
 
 def scenario_sets(settings: SimulateSettings, t_dof: float) -> tuple[ScenarioSet, ...]:
@@ -91,7 +99,9 @@ def run(context: StageContext) -> None:
     market = Market.from_tables(
         tables.read("market.levels"), tables.read("raw.factors"), context.as_of
     ).with_moves(settings.simulate.move_kinds)
-    book = Book.from_tables(tables.read("raw.positions"), tables.read("raw.instruments"))
+    book = Book.from_tables(
+        tables.read("raw.positions"), tables.read("raw.instruments"), tables.read("raw.holdings")
+    )
     parameters = RiskParameters.from_tables(
         market,
         tables.read("params.volatility"),
@@ -113,20 +123,24 @@ def _simulate_market(context: StageContext, book: Book, market: Market, paramete
     if parameters.t_dof is None:
         raise CalibrationError("params.risk has no t_dof, which the Student-t scenarios need")
     sets = scenario_sets(settings, parameters.t_dof)
+    needed_days = max(history_days(each, parameters) for each in sets)
     resolution = resolve(
         book,
         market,
         base_currency=context.settings.base_currency,
-        history_days=max(history_days(each, parameters) for each in sets),
+        history_days=needed_days,
         on_failed=settings.on_failed_position,
     )
     _require_some_priced(resolution)
     priced = resolution.priced
+    benchmarks = _benchmarks(context, book, market, needed_days)
     stress = stress_from_settings(context.scenarios)
-    prepared = [
-        prepare(each, market, parameters, block_size=settings.block_size, columns=priced.columns)
-        for each in (*sets, stress)
-    ]
+    columns = priced.columns
+    if benchmarks is not None:
+        columns = np.union1d(columns, benchmarks.resolution.priced.columns)
+    size = settings.block_size
+    prepared = [prepare(each, market, parameters, block_size=size, columns=columns) for each in sets]
+    prepared.append(prepare(stress, market, parameters, block_size=size, columns=priced.columns))
     n_scenarios = sum(labels.blocks.n_scenarios for _, labels in prepared)
     context.progress(f"revaluing {priced.positions.size} positions under {n_scenarios:,} scenarios")
     staging = None if tables.is_written("result.pnl") else tables.staging("result.pnl")
@@ -143,21 +157,24 @@ def _simulate_market(context: StageContext, book: Book, market: Market, paramete
         for number, (_, labels) in enumerate(prepared)
         if labels.method.startswith("monte_carlo")
     }
+    at_headline = _headline(settings, [labels for _, labels in prepared])
+    beside = None
+    if benchmarks is not None and benchmarks.resolution.priced.positions.size:
+        # The same plan as the book's, so scenario for scenario the same levels.
+        plan, labels = prepared[at_headline]
+        beside = Job(book=_book_at(context, benchmarks.resolution, market, labels), plan=plan)
+        jobs.append(beside)
     gains = revaluations(jobs, market.base, stopping=rules, distributed=True)
     results = [
         measured(resolution, labels, job, found, market.base)
-        for (_, labels), job, found in zip(prepared, jobs, gains, strict=True)
+        for (_, labels), job, found in zip(prepared, jobs, gains, strict=False)
     ]
     stressed = results.pop()
     nodes = nodes_with_positions(resolution)
     context.progress(f"measuring {len(nodes)} portfolios under {len(results)} scenario sets")
-    headline = next(
-        pnl
-        for pnl in results
-        if pnl.labels.method == settings.headline_method
-        and pnl.labels.horizon_days == min(settings.horizons_days)
-    )
-    tables.write("result.values", values_table(resolution, market))
+    headline = results[at_headline]
+    values = values_table(resolution, market)
+    tables.write("result.values", values)
     written = [path for job, pnl in zip(jobs, results, strict=False) for path in _written(job, pnl)]
     tables.commit("result.pnl", written)
     tables.write("result.scenarios", scenarios_table([pnl.labels for pnl in results]))
@@ -175,12 +192,44 @@ def _simulate_market(context: StageContext, book: Book, market: Market, paramete
     tables.write("result.contributions", contributions_table(headline, book, nodes, level=settings.es_level))
     shares = stress_levels(stress, market, priced.columns).proxied_share
     tables.write("result.stress", stress_table(stressed, stress, shares, nodes))
+    active = None
+    if benchmarks is not None:
+        found = None
+        if beside is not None:
+            found = measured(benchmarks.resolution, prepared[at_headline][1], beside, gains[-1], market.base)
+        active = Active(benchmarks=benchmarks, pnl=found)
+    portfolios = tables.read("raw.portfolios")
+    tables.write(
+        "result.portfolio", portfolio_table(headline, market, values, portfolios, nodes, settings, active)
+    )
     if context.record is not None:
         context.record["positions"] = len(resolution.reasons)
         context.record["positions_excluded"] = [list(each) for each in stressed.excluded]
+        context.record["benchmarks_missing"] = {} if benchmarks is None else dict(benchmarks.missing)
         context.record["scenarios"] = {
             f"{pnl.labels.method} {pnl.labels.horizon_days}": pnl.labels.note for pnl in results
         }
+
+
+def _benchmarks(context: StageContext, book: Book, market: Market, needed_days: int) -> Benchmarks | None:
+    """Look up the benchmarks that portfolios name; None if there are none."""
+    named = context.tables.read("raw.portfolios")["benchmark_id"].drop_null()
+    if not len(named):
+        return None
+    return resolve_benchmarks(
+        context.tables.read("raw.benchmarks"),
+        set(named.to_pylist()),
+        book,
+        market,
+        base_currency=context.settings.base_currency,
+        history_days=needed_days,
+    )
+
+
+def _headline(settings: SimulateSettings, labels: list[Labels]) -> int:
+    """Find the set that limits, contributions and portfolio figures are taken from."""
+    wanted = (settings.headline_method, min(settings.horizons_days))
+    return [(each.method, each.horizon_days) for each in labels].index(wanted)
 
 
 def _written(job: Job, pnl: Pnl) -> list[Path]:
