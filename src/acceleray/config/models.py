@@ -454,15 +454,26 @@ class Scenario(_Model):
         return self
 
 
+# Limits whose unit is not an amount or its share of NAV.
+_LIMIT_UNITS = {
+    "tracking_error": ("share",),
+    "leverage": ("share",),
+    "issuer": ("share",),
+    "liquidity": ("days",),
+}
+
+
 class Limit(_Model):
     """A warning and a limit for one measure of one portfolio."""
 
     portfolio_id: str
     """A node of the hierarchy; `Fund` is the whole book."""
-    type: Literal["VaR", "ES", "stress"]
-    """Which figure is limited; VaR and ES are those of `simulate.headline_method`."""
-    unit: Literal["amount"] = "amount"
-    """Unit of warning and limit: an amount in base currency."""
+    type: Literal["VaR", "ES", "stress", "tracking_error", "leverage", "issuer", "liquidity"]
+    """Which figure is limited. VaR and ES are those of `simulate.headline_method`; the tracking error is
+    annualised, leverage is gross, issuer is the largest one, liquidity is the slowest instrument's."""
+    unit: Literal["amount", "share", "days"] = "amount"
+    """Unit of warning and limit: an `amount` in base currency or a `share` of NAV for VaR, ES and stress,
+    `share` for tracking_error, leverage and issuer, `days` for liquidity."""
     level: Level | None = None
     """Level of VaR or ES; by default that of `simulate`."""
     horizon_days: Positive = 1
@@ -470,9 +481,9 @@ class Limit(_Model):
     scenario: str | None = None
     """Name of the market scenario of a stress limit."""
     warning: Annotated[float, Field(gt=0)]
-    """Amount above which the state is `warning`."""
+    """Figure above which the state is `warning`."""
     limit: Annotated[float, Field(gt=0)]
-    """Amount above which the state is `breach`."""
+    """Figure above which the state is `breach`."""
     hard: bool = False
     """Noted beside a breach."""
     owner: str | None = None
@@ -486,6 +497,9 @@ class Limit(_Model):
             raise ValueError("warning must not exceed limit")
         if (self.type == "stress") != (self.scenario is not None):
             raise ValueError("scenario goes with type stress, and only with it")
+        units = _LIMIT_UNITS.get(self.type, ("amount", "share"))
+        if self.unit not in units:
+            raise ValueError(f"unit of type {self.type} must be {' or '.join(units)}, was {self.unit}")
         return self
 
 

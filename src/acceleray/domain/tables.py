@@ -496,6 +496,8 @@ _TABLES = (
         level=_FLOAT,
         horizon_days=_INT,
         scenario=_STRING,
+        # Of value, interval, warning and limit: "amount" in base currency, "share" of NAV, "days".
+        unit=_STRING,
         state=_STRING,
         value=_FLOAT,
         ci_low=_FLOAT,

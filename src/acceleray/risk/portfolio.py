@@ -280,7 +280,9 @@ def _issuer_rows(own: _Node, capital: Capital) -> Iterator[Row]:
             by_issuer.setdefault(row["issuer_id"], []).append(float(own.exposures[number]))
         elif row["kind"] != "cash":
             unknown.append(row["instrument_id"])
-    missing = f"; {len(unknown)} instruments without issuer_id: {_listed(unknown)}" if unknown else ""
+    named = _listed(unknown) if unknown else "every instrument has an issuer_id"
+    yield Row("instruments_without_issuer", float(len(unknown)), "count", no_interval(named))
+    missing = f"; {len(unknown)} instruments without issuer_id are not in it" if unknown else ""
     if not by_issuer:
         yield Row("issuer_largest", None, "share", no_interval(f"no value: no issuer is known{missing}"))
         return

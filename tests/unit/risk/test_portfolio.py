@@ -173,7 +173,10 @@ def test_issuers_are_netted_and_the_largest_is_named(market):
     name = max(sums, key=lambda issuer: abs(sums[issuer]))
     assert row["value"] == pytest.approx(abs(sums[name]) / 1e6, rel=1e-14)
     assert row["note"].startswith(f"{name}: ")
-    assert "4 instruments without issuer_id: CALL, OIL_FUT, PUT, SPX_FUT_EUR" in row["note"]
+    assert "4 instruments without issuer_id are not in it" in row["note"]
+    unknown = found["Fund", "instruments_without_issuer", ""]
+    assert (unknown["value"], unknown["unit"]) == (4.0, "count")
+    assert unknown["note"].startswith("CALL, OIL_FUT, PUT, SPX_FUT_EUR;")
     assert found["Hedge", "issuer_largest", ""]["value"] is None
 
 
