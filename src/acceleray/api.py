@@ -28,14 +28,19 @@ from acceleray.numerics import backtest, tail
 from acceleray.pipeline import night as _night
 from acceleray.pipeline.journal import latest_run
 from acceleray.risk.credit_losses import CreditLosses, simulate_credit_losses
+from acceleray.risk.explain import Explanation, explain
+from acceleray.risk.factor_contributions import factor_contributions
 from acceleray.risk.market import revalue
 from acceleray.risk.results import Pnl
+from acceleray.risk.sensitivities import sensitivities
 from acceleray.risk.stress import stress_from_settings
+from acceleray.risk.stressed import StressedEs, stressed_es
 
 __all__ = [
     "Book",
     "CreditBook",
     "CreditLosses",
+    "Explanation",
     "FilteredHistorical",
     "GaussianCopula",
     "Given",
@@ -47,9 +52,14 @@ __all__ = [
     "Pnl",
     "Project",
     "Stress",
+    "StressedEs",
     "backtest",
     "credit_losses",
+    "explain",
+    "factor_contributions",
     "revalue",
+    "sensitivities",
+    "stressed_es",
     "tail",
 ]
 

@@ -11,7 +11,7 @@ from acceleray.domain.scenario import FilteredHistorical, MonteCarlo
 from acceleray.domain.tables import contract
 from acceleray.engines.ray import session
 from acceleray.errors import NumericalError, TaskFailedError
-from acceleray.lake.content import content_hash
+from acceleray.lake.content import content_hash, sort_by_key
 from acceleray.lake.night import NightTables
 from acceleray.risk.calibration import calibrate_risk
 from acceleray.risk.fan_out import fan_out
@@ -19,6 +19,7 @@ from acceleray.risk.forecasts import forecast_table
 from acceleray.risk.market import revalue
 from acceleray.risk.parameters import RiskParameters
 from acceleray.risk.resolve import resolve
+from acceleray.risk.sensitivities import sensitivities_of
 from acceleray.stages import simulate
 from acceleray.stages.context import StageContext
 from tests.unit.risk.conftest import AS_OF, FACTORS_FULL, make_book, make_market
@@ -137,10 +138,18 @@ def _stage(folder, market, book, fits):
     assert counts["result.values"] == n_positions
     assert counts["result.pnl"] == n_positions * n_scenarios
     assert counts["result.scenarios"] == n_scenarios
-    assert counts["result.measures"] == n_nodes * 8 * 2
+    # VaR and ES of every set, and the stressed ES.
+    assert counts["result.measures"] == n_nodes * (8 * 2 + 1)
     assert counts["result.stress"] == n_nodes * len(SCENARIOS)
     assert counts["result.forecasts"] == n_nodes * 4 * 2 * 60
     assert counts["result.credit"] == 0
+    assert set(written["result.sensitivities"]["portfolio_id"].to_pylist()) == set(book.nodes)
+    # No night was published before this one.
+    assert counts["result.explain"] == 0
+    plain = sensitivities_of(resolve(book, market, history_days=210), market, distributed=False)
+    assert written["result.sensitivities"].equals(
+        sort_by_key(plain.table(book.nodes), contract("result.sensitivities").key)
+    )
     assert record["positions"] == n_positions
     assert record["positions_excluded"] == []
     # The figures follow from the stored paths.

@@ -76,6 +76,7 @@ def _market() -> str:
         scale * np.sqrt(252) * np.exp(0.05 * generator.standard_normal(n)), 0.05, 1.5
     )
     columns["EXAMPLE_YIELD"] = 0.04 + 0.01 * np.tanh(np.cumsum(0.02 * generator.standard_normal(n)))
+    columns["EXAMPLE_EUR"] = 1.08 * np.exp(np.cumsum(0.004 * generator.standard_normal(n)))
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["date", "factor_id", "value"])

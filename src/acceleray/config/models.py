@@ -264,8 +264,10 @@ class SimulateSettings(_Model):
     moves: dict[_FactorKind, Literal["absolute", "log", "relative"]] = Field(default_factory=dict)
     """How factors move, by kind, where it is not the default: `log` for spot, fx and implied_vol, `absolute`
     for zero_rate, credit_spread and dividend_yield; `relative` is the simple return."""
-    sampler: Literal["random", "sobol"] = "random"
-    """Monte-Carlo from pseudo-random streams, or from scrambled Sobol points, which round `n_paths` up."""
+    sampler: Literal["random", "sobol", "importance"] = "random"
+    """Monte-Carlo from pseudo-random streams; from scrambled Sobol points, which round `n_paths` up; or by
+    importance sampling of the whole book's tail where a pilot says that it pays. Over several days the last
+    needs `step: horizon`."""
     drift: Literal["zero", "martingale"] = "zero"
     """Monte-Carlo moves of zero mean, or such that the expected level is today's; Student-t log moves, which
     have no such drift, keep zero mean and their note says so."""
@@ -278,6 +280,9 @@ class SimulateSettings(_Model):
     ageing: Literal["none", "calendar"] = "none"
     """`none`: moves are instantaneous. `calendar`: the book is revalued at the horizon date, so many sessions
     of `bell.exchange` later, with cash flows and expiries in between accounted for."""
+    stressed_window_days: Positive | None = 250
+    """Moves in the window of stressed expected shortfall: of the whole history, the one that is worst for the
+    fund; null for no such figure. A history that is shorter than the window has none."""
     participation: Annotated[float, Field(gt=0.0, le=1.0)] = 0.2
     """Share of an instrument's average daily volume that is traded a day when a position is liquidated."""
     backtest_days: Positive = 250
@@ -468,12 +473,13 @@ class Limit(_Model):
 
     portfolio_id: str
     """A node of the hierarchy; `Fund` is the whole book."""
-    type: Literal["VaR", "ES", "stress", "tracking_error", "leverage", "issuer", "liquidity"]
-    """Which figure is limited. VaR and ES are those of `simulate.headline_method`; the tracking error is
-    annualised, leverage is gross, issuer is the largest one, liquidity is the slowest instrument's."""
+    type: Literal["VaR", "ES", "stress", "DV01", "vega", "tracking_error", "leverage", "issuer", "liquidity"]
+    """Which figure is limited. VaR and ES are those of `simulate.headline_method`, DV01 and vega the sizes of
+    the sums over all rates and vols; the tracking error is annualised, leverage is gross, issuer is the
+    largest one, liquidity is the slowest instrument's."""
     unit: Literal["amount", "share", "days"] = "amount"
-    """Unit of warning and limit: an `amount` in base currency or a `share` of NAV for VaR, ES and stress,
-    `share` for tracking_error, leverage and issuer, `days` for liquidity."""
+    """Unit of warning and limit: an `amount` in base currency or a `share` of NAV; `share` for
+    tracking_error, leverage and issuer, `days` for liquidity."""
     level: Level | None = None
     """Level of VaR or ES; by default that of `simulate`."""
     horizon_days: Positive = 1

@@ -15,10 +15,21 @@ from acceleray.domain.table_contract import TableContract
 from acceleray.domain.tables import contract
 from acceleray.errors import InputDataError, SchemaError
 
-__all__ = ["ROOT", "Book"]
+__all__ = ["ROOT", "Book", "is_below"]
 
 # The node above all portfolios.
 ROOT = "Fund"
+
+
+def is_below(portfolio_id: str, node: str) -> bool:
+    """Whether a portfolio is a node or lies below it.
+
+    Examples
+    --------
+    >>> is_below("Equity/US", "Equity"), is_below("Equity", "Equity/US"), is_below("Equity/US", ROOT)
+    (True, False, True)
+    """
+    return node in (ROOT, portfolio_id) or portfolio_id.startswith(f"{node}/")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -144,12 +155,7 @@ class Book:
         """
         if node not in self.nodes:
             raise KeyError(node)
-        below = f"{node}/"
-        inside = [
-            i
-            for i, name in enumerate(self.portfolio_ids)
-            if node == ROOT or name == node or name.startswith(below)
-        ]
+        inside = [i for i, name in enumerate(self.portfolio_ids) if is_below(name, node)]
         return np.array(inside, dtype=np.int64)
 
     def children(self, node: str) -> tuple[str, ...]:

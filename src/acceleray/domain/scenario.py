@@ -101,8 +101,12 @@ class MonteCarlo:
         Degrees of freedom of Student-t moves.
     scale : {"covariance", "dispersion"}
         A t draw has the stated covariance; or that is taken as the dispersion matrix, so the draw is wider.
-    sampler : {"random", "sobol"}
-        Pseudo-random streams, or scrambled Sobol points, whose error bars come from independent scrambles.
+    sampler : {"random", "sobol", "importance"}
+        Pseudo-random streams; or scrambled Sobol points, whose error bars come from independent scrambles; or
+        weighted paths drawn where the book loses money, if a pilot says that this pays. The last needs one
+        step over the horizon.
+    aim : tuple of float
+        Levels at which importance sampling should know the tail well.
     drift : {"zero", "martingale"}
         Moves of zero mean; or shifted so that the expected level is today's, which for Student-t log moves
         cannot be done.
@@ -116,9 +120,10 @@ class MonteCarlo:
     seed: int = 0
     dof: float | None = None
     scale: Literal["covariance", "dispersion"] = "covariance"
-    sampler: Literal["random", "sobol"] = "random"
+    sampler: Literal["random", "sobol", "importance"] = "random"
     drift: Literal["zero", "martingale"] = "zero"
     step: Literal["daily", "horizon"] = "daily"
+    aim: tuple[float, ...] = (0.99,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

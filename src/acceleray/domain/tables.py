@@ -11,39 +11,13 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from acceleray.domain.features import FEATURES
 from acceleray.domain.table_contract import TableContract, TableKind, table
 
 __all__ = ["CONTRACTS", "FEATURES", "TableContract", "TableKind", "contract"]
 
 
 _STRING, _FLOAT, _DATE, _INT, _BOOL = pa.string(), pa.float64(), pa.date32(), pa.int64(), pa.bool_()
-
-# What the early-warning model sees of a factor on a date. Everything is known at that day's close.
-FEATURES: tuple[str, ...] = (
-    "return_1d",
-    "return_5d",
-    "return_20d",
-    "return_60d",
-    "volatility_20d",
-    "volatility_60d",
-    "volatility_250d",
-    "volatility_ratio",
-    "drawdown_250d",
-    "rally_250d",
-    "momentum_250d",
-    "beta_120d",
-    "correlation_120d",
-    "idiosyncratic_volatility_120d",
-    "index_return_20d",
-    "index_volatility_20d",
-    "index_drawdown_250d",
-    "oil_return_20d",
-    "oil_volatility_20d",
-    "credit_spread",
-    "credit_spread_change_3m",
-    "short_rate",
-)
-
 
 _TABLES = (
     # ---- ingest -------------------------------------------------------------------------------------------
@@ -341,6 +315,8 @@ _TABLES = (
         # What the number stands for: the end date of a historical move, else null.
         date=_DATE,
         block=_INT,
+        # Probability that a path of an importance sample stands for; null where all are equally likely.
+        weight=_FLOAT,
     ),
     table(
         "result.measures",
@@ -363,7 +339,7 @@ _TABLES = (
         "simulate",
         "portfolio_id dimension member_id measure level horizon_days method",
         portfolio_id=_STRING,
-        # "portfolio" (children of the node) or "instrument".
+        # "portfolio" (children of the node), "instrument", "issuer", "currency", "kind" or an attr_* column.
         dimension=_STRING,
         member_id=_STRING,
         measure=_STRING,
@@ -372,6 +348,24 @@ _TABLES = (
         method=_STRING,
         value=_FLOAT,
         std_error=_FLOAT,
+        # Of a VaR, what its parts missed before they were scaled to it; zero for ES.
+        residual=_FLOAT,
+    ),
+    table(
+        "result.tail",
+        "simulate",
+        "portfolio_id measure level horizon_days method rank",
+        portfolio_id=_STRING,
+        measure=_STRING,
+        level=_FLOAT,
+        horizon_days=_INT,
+        method=_STRING,
+        # From 1 for the worst; only scenarios that weigh something are there, and weights add up to one.
+        rank=_INT,
+        scenario=_INT,
+        date=_DATE,
+        loss=_FLOAT,
+        weight=_FLOAT,
     ),
     table(
         "result.stress",
@@ -413,6 +407,32 @@ _TABLES = (
         var=_FLOAT,
         es=_FLOAT,
         pnl=_FLOAT,
+    ),
+    table(
+        "result.sensitivities",
+        "simulate",
+        "portfolio_id measure factor_id other_factor_id",
+        portfolio_id=_STRING,
+        # delta, vega, dv01, cs01, dividend01, gamma, cross_gamma, theta: gain if the factor rises by `unit`.
+        measure=_STRING,
+        # "" for theta; the other factor only for cross_gamma, else "".
+        factor_id=_STRING,
+        other_factor_id=_STRING,
+        value=_FLOAT,
+        unit=_STRING,
+        currency=_STRING,
+    ),
+    table(
+        "result.explain",
+        "simulate",
+        "portfolio_id from_date term",
+        portfolio_id=_STRING,
+        # Business date of the earlier night; no rows where there is none.
+        from_date=_DATE,
+        # Parts of the change in value since then, adding up to "total".
+        term=_STRING,
+        value=_FLOAT,
+        currency=_STRING,
     ),
     table(
         "result.credit",

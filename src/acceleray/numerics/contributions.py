@@ -1,18 +1,19 @@
 """What each member of a book adds to the book's tail measure: parts that add up, with standard errors.
 
 Members are the rows of a loss matrix, paths its columns; the total is their sum path by path. Losses are
-positive.
+positive. Only the paths near the tail enter, so a caller may bring the losses of just these.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from acceleray.errors import NumericalError
+from acceleray.numerics.harrell_davis import quantile_weights
 from acceleray.numerics.order_statistics import (
     FloatArray,
     checked_losses,
@@ -20,14 +21,54 @@ from acceleray.numerics.order_statistics import (
     value_at_risk,
 )
 
-__all__ = ["expected_shortfall_contributions", "value_at_risk_contributions"]
+__all__ = [
+    "expected_shortfall_contributions",
+    "required_paths",
+    "value_at_risk_contributions",
+]
+
+IntArray = npt.NDArray[np.int64]
 
 # Totals are added up elsewhere, in another order: rounding of a few thousand additions.
 _SUM_ERROR = 1e-9
 
 
+def required_paths(
+    total_losses: npt.ArrayLike,
+    *,
+    level: float,
+    measure: Literal["VaR", "ES"],
+    weights: npt.ArrayLike | None = None,
+) -> IntArray:
+    """Paths whose member losses decide the contributions to a measure, increasing.
+
+    Parameters
+    ----------
+    total_losses, level, weights
+        As for `quantile_weights`.
+    measure : {"VaR", "ES"}
+        Which contributions.
+
+    Returns
+    -------
+    ndarray of int64
+        What `paths` of the contributions must contain.
+    """
+    total = checked_losses(total_losses)
+    around = quantile_weights(total, level=level, weights=weights) > 0.0
+    if measure == "ES":
+        return np.flatnonzero(around | (tail_masses(total, level=level, weights=weights) > 0.0))
+    return np.flatnonzero(around | _near(total, level, weights))
+
+
 def expected_shortfall_contributions(
-    member_losses: npt.ArrayLike, total_losses: npt.ArrayLike, *, level: float
+    member_losses: npt.ArrayLike,
+    total_losses: npt.ArrayLike,
+    *,
+    level: float,
+    paths: IntArray | None = None,
+    weights: npt.ArrayLike | None = None,
+    sum_error: float = 0.0,
 ) -> tuple[FloatArray, FloatArray]:
     """Split the expected shortfall of a book among its members.
 
@@ -39,6 +80,13 @@ def expected_shortfall_contributions(
         Loss of the book per path: the sum of the members.
     level : float
         Confidence level as a fraction.
+    paths : ndarray of int64, optional
+        Where `member_losses` has columns for some paths only: which, with all of `required_paths`.
+    weights : array_like of shape (n_paths,), optional
+        Probability of each path, summing to one. Equally likely without.
+    sum_error : float
+        Gap between the members' sum and the total that is still rounding, in the currency of the losses: a
+        hedged book may be nothing but rounding.
 
     Returns
     -------
@@ -54,7 +102,7 @@ def expected_shortfall_contributions(
     NumericalError
         If a loss is not finite.
     ValueError
-        If the shapes do not match or the members do not add up to the total.
+        If the shapes do not match, the members do not add up to the total, or a path is missing.
 
     Notes
     -----
@@ -73,33 +121,41 @@ def expected_shortfall_contributions(
     >>> values
     array([5. , 1.5])
     """
-    members, total = _checked(member_losses, total_losses)
-    masses = tail_masses(total, level=level)
-    tail = np.flatnonzero(masses)
+    members, total, paths = _checked(member_losses, total_losses, paths, sum_error)
+    masses = tail_masses(total, level=level, weights=weights)
+    _require(paths, np.flatnonzero(masses))
     # Only tail paths, in path order, one row at a time: the bits of a member do not depend on the others.
-    values = np.ascontiguousarray(members[:, tail] * masses[tail]).sum(axis=1)
-    at_quantile = _quantile_averages(members, total, level)[0]
-    beyond = np.flatnonzero(total > value_at_risk(total, level=level))
-    n = total.size
-    excess = np.ascontiguousarray(members[:, beyond] - at_quantile[:, None])
-    mean = excess.sum(axis=1) / n
-    variance = np.maximum((excess**2).sum(axis=1) / n - mean**2, 0.0)
-    return values, np.sqrt(variance / n) / (1.0 - level)
+    columns = np.flatnonzero(masses[paths])
+    values = np.ascontiguousarray(members[:, columns] * masses[paths[columns]]).sum(axis=1)
+    around = quantile_weights(total, level=level, weights=weights)
+    at_quantile = _average(members, paths, around)
+    quantile = value_at_risk(total, level=level, weights=weights)
+    columns = np.flatnonzero(total[paths] > quantile)
+    excess = np.ascontiguousarray(members[:, columns] - at_quantile[:, None])
+    probabilities = _probabilities(total.size, weights)
+    inside = probabilities[paths[columns]]
+    mean = (excess * inside).sum(axis=1)
+    # The excess of every other path is zero, so that it deviates by the mean.
+    outside = max(float((probabilities**2).sum() - (inside**2).sum()), 0.0)
+    variance = (inside**2 * (excess - mean[:, None]) ** 2).sum(axis=1) + outside * mean**2
+    return values, np.sqrt(variance) / (1.0 - level)
 
 
 def value_at_risk_contributions(
-    member_losses: npt.ArrayLike, total_losses: npt.ArrayLike, *, level: float
+    member_losses: npt.ArrayLike,
+    total_losses: npt.ArrayLike,
+    *,
+    level: float,
+    paths: IntArray | None = None,
+    weights: npt.ArrayLike | None = None,
+    sum_error: float = 0.0,
 ) -> tuple[FloatArray, FloatArray, float]:
     """Split the value at risk of a book among its members.
 
     Parameters
     ----------
-    member_losses : array_like of shape (n_members, n_paths)
-        Loss of each member per path, in one currency.
-    total_losses : array_like of shape (n_paths,)
-        Loss of the book per path: the sum of the members.
-    level : float
-        Confidence level as a fraction.
+    member_losses, total_losses, level, paths, weights, sum_error
+        As for `expected_shortfall_contributions`.
 
     Returns
     -------
@@ -115,11 +171,11 @@ def value_at_risk_contributions(
     NumericalError
         If a loss is not finite, or the sum before scaling has not the sign of the value at risk.
     ValueError
-        If the shapes do not match or the members do not add up to the total.
+        If the shapes do not match, the members do not add up to the total, or a path is missing.
 
     Notes
     -----
-    One path is no estimate, so the paths around the quantile are averaged with Harrell-Davis weights [1]_.
+    One path is no estimate, so the paths around the quantile are averaged with `quantile_weights` [1]_.
     The variance of a member has two parts: its slope on the total times the variance of the quantile, which
     the same weights give as the weighted variance of the total (Maritz-Jarrett [2]_), and the scatter about
     that slope.
@@ -129,9 +185,10 @@ def value_at_risk_contributions(
     .. [1] Harrell, Davis (1982), A new distribution-free quantile estimator, Biometrika 69(3).
     .. [2] Maritz, Jarrett (1978), A note on estimating the variance of the sample median, JASA 73(361).
     """
-    members, total = _checked(member_losses, total_losses)
-    quantile = float(value_at_risk(total, level=level))
-    raw, weights = _quantile_averages(members, total, level)
+    members, total, paths = _checked(member_losses, total_losses, paths, sum_error)
+    quantile = float(value_at_risk(total, level=level, weights=weights))
+    around = quantile_weights(total, level=level, weights=weights)
+    raw = _average(members, paths, around)
     weighted_sum = math.fsum(raw)
     if quantile != 0.0 and not weighted_sum / quantile > 0.0:
         raise NumericalError(
@@ -139,47 +196,64 @@ def value_at_risk_contributions(
             "they cannot be scaled to it",
             hint="Use expected-shortfall contributions, or more paths.",
         )
-    centred = total - float((weights * total).sum())
-    spread = float((weights * centred**2).sum())
-    deviations = members - raw[:, None]
-    # Too few paths carry the weights to show a slope: fit it over the worst three times 1 - level of all
-    # paths.
-    start = max(1.0 - 3.0 * (1.0 - level), 0.5 / total.size)
-    near = np.flatnonzero(total >= value_at_risk(total, level=start))
-    steps = total[near] - total[near].mean()
+    near = np.flatnonzero(_near(total, level, weights))
+    _require(paths, near)
+    centred = total - float((around * total).sum())
+    spread = float((around * centred**2).sum())
+    probabilities = _probabilities(total.size, weights)[near]
+    steps = total[near] - float((probabilities * total[near]).sum() / probabilities.sum())
     slopes = np.zeros(len(members))
     if spread > 0.0:
-        slopes = np.ascontiguousarray(members[:, near] * steps).sum(axis=1) / (steps**2).sum()
-    scatter = deviations - slopes[:, None] * centred
-    std_errors = np.sqrt(slopes**2 * spread + (weights**2 * scatter**2).sum(axis=1))
+        columns = np.searchsorted(paths, near)
+        slopes = np.ascontiguousarray(members[:, columns] * (probabilities * steps)).sum(axis=1)
+        slopes /= (probabilities * steps**2).sum()
+    scatter = members - raw[:, None] - slopes[:, None] * centred[paths]
+    std_errors = np.sqrt(slopes**2 * spread + (around[paths] ** 2 * scatter**2).sum(axis=1))
     scale = quantile / weighted_sum if quantile != 0.0 else 0.0
     return raw * scale, std_errors, quantile - weighted_sum
 
 
-def _checked(member_losses: npt.ArrayLike, total_losses: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+def _checked(
+    member_losses: npt.ArrayLike, total_losses: npt.ArrayLike, paths: IntArray | None, sum_error: float
+) -> tuple[FloatArray, FloatArray, IntArray]:
     members, total = checked_losses(member_losses), checked_losses(total_losses)
-    if members.ndim != 2 or total.shape != members.shape[1:]:
+    paths = np.arange(total.size) if paths is None else paths
+    if total.ndim != 1 or members.ndim != 2 or members.shape[1] != paths.size:
         raise ValueError(
-            f"member_losses must be (n_members, n_paths) and total_losses (n_paths,), "
+            f"member_losses must be (n_members, {paths.size}) and total_losses (n_paths,), "
             f"had {members.shape} and {total.shape}"
         )
-    gap = np.abs(members.sum(axis=0) - total)
-    allowed = _SUM_ERROR * np.abs(members).sum(axis=0) + np.finfo(np.float64).tiny
+    gap = np.abs(members.sum(axis=0) - total[paths])
+    allowed = _SUM_ERROR * np.abs(members).sum(axis=0) + max(sum_error, np.finfo(np.float64).tiny)
     if (gap > allowed).any():
-        path = int(np.argmax(gap - allowed))
+        column = int(np.argmax(gap - allowed))
         raise ValueError(
-            f"the members add up to {members[:, path].sum()} on path {path}, the total is {total[path]}"
+            f"the members add up to {members[:, column].sum()} on path {paths[column]}, "
+            f"the total is {total[paths[column]]}"
         )
-    return members, total
+    return members, total, paths
 
 
-def _quantile_averages(members: FloatArray, total: FloatArray, level: float) -> tuple[FloatArray, FloatArray]:
-    """Harrell-Davis average of each member around the quantile of the total, and the weights of the paths."""
-    n = total.size
-    steps = special.betainc((n + 1) * level, (n + 1) * (1.0 - level), np.arange(n + 1) / n)
-    _, group = np.unique(total, return_inverse=True)
-    # Paths that tie share their weights, so that their order does not matter.
-    rank_groups = np.sort(group)
-    shared = np.bincount(rank_groups, weights=np.diff(steps)) / np.bincount(group)
-    weights = shared[group]
-    return np.ascontiguousarray(members * weights).sum(axis=1), weights
+def _require(paths: IntArray, wanted: IntArray) -> None:
+    missing = np.setdiff1d(wanted, paths)
+    if missing.size:
+        raise ValueError(f"member_losses have no column for path {missing[0]}, which is in the tail")
+
+
+def _average(members: FloatArray, paths: IntArray, around: FloatArray) -> FloatArray:
+    """Weighted average of each member around the quantile of the total."""
+    _require(paths, np.flatnonzero(around))
+    columns = np.flatnonzero(around[paths])
+    found: FloatArray = np.ascontiguousarray(members[:, columns] * around[paths[columns]]).sum(axis=1)
+    return found
+
+
+def _near(total: FloatArray, level: float, weights: npt.ArrayLike | None) -> npt.NDArray[np.bool_]:
+    """Tell the worst three times ``1 - level`` of all paths: fewer show no slope of a member on the total."""
+    start = max(1.0 - 3.0 * (1.0 - level), 0.5 / total.size)
+    near: npt.NDArray[np.bool_] = total >= value_at_risk(total, level=start, weights=weights)
+    return near
+
+
+def _probabilities(n_paths: int, weights: npt.ArrayLike | None) -> FloatArray:
+    return np.full(n_paths, 1.0 / n_paths) if weights is None else np.asarray(weights, dtype=np.float64)

@@ -189,7 +189,9 @@ def expected_shortfall(
     return np.asarray(quantile[..., 0] + excesses.sum(axis=-1) / max(mass, _LEVEL_ERROR))
 
 
-def tail_masses(total_losses: npt.ArrayLike, *, level: float) -> FloatArray:
+def tail_masses(
+    total_losses: npt.ArrayLike, *, level: float, weights: npt.ArrayLike | None = None
+) -> FloatArray:
     """Share of each path in the worst ``1 - level``: what turns an average over paths into a tail average.
 
     Parameters
@@ -198,19 +200,27 @@ def tail_masses(total_losses: npt.ArrayLike, *, level: float) -> FloatArray:
         Loss of the whole book per path.
     level : float
         Confidence level as a fraction, ``0 < level < 1``.
+    weights : array_like of shape (n_paths,), optional
+        Probability of each path, not negative, summing to one. Equally likely without.
 
     Returns
     -------
     ndarray of shape (n_paths,)
         Not negative, summing to one; ``masses @ total_losses`` is the expected shortfall. Paths that tie at
-        the quantile share its mass equally, so the order of the paths does not matter.
+        the quantile share its mass in proportion to their weights, so the order of the paths does not matter.
     """
     array = checked_losses(total_losses)
     if array.ndim != 1:
         raise ValueError(f"total_losses must have one axis, had shape {array.shape}")
     n = array.size
-    quantile = value_at_risk(array, level=level)
+    quantile = value_at_risk(array, level=level, weights=weights)
     beyond, ties = array > quantile, array == quantile
+    if weights is not None:
+        probabilities = np.asarray(weights, dtype=np.float64)
+        left = max(1.0 - level - float(probabilities[beyond].sum()), 0.0)
+        at_quantile = probabilities * (left / float(probabilities[ties].sum()))
+        shares = np.where(beyond, probabilities, np.where(ties, at_quantile, 0.0))
+        return np.asarray(shares / shares.sum())
     n_beyond = int(beyond.sum())
     mass = max(paths_beyond(n, level), _LEVEL_ERROR)
     return np.where(beyond, 1.0 / mass, np.where(ties, (mass - n_beyond) / mass / ties.sum(), 0.0))

@@ -29,7 +29,7 @@ __all__ = ["MIN_BEYOND", "MIN_SECTIONS", "Decision", "StoppingRule", "contiguous
 
 FloatArray = npt.NDArray[np.float64]
 
-MIN_SECTIONS = 8
+MIN_SECTIONS = 10
 MIN_BEYOND = 50.0
 
 
@@ -240,7 +240,7 @@ def _relative_error(
 def _sections(
     blocks: Sequence[FloatArray], weights: Sequence[FloatArray] | None, replicates: int | None
 ) -> list[FloatArray]:
-    """Rows of loss and weight: one section per replicate, or 8 to 15 of neighbouring blocks."""
+    """Rows of loss and weight: one section per replicate, or of neighbouring blocks."""
     ratios = [np.ones(block.size) for block in blocks] if weights is None else list(weights)
     rows = [np.column_stack(pair) for pair in zip(blocks, ratios, strict=True)]
     if replicates is not None:

@@ -18,11 +18,12 @@ class Purpose(IntEnum):
     BOOTSTRAP = 4
     CREDIT_FACTOR = 5
     CREDIT_DEFAULTS = 6
+    IMPORTANCE_PILOT = 7
+    IMPORTANCE = 8
     SOBOL_SCRAMBLE = 9
     BACKTEST_FILTERED = 20
     BACKTEST_SHORTFALL = 21
     OVERLAP_BOUNDS = 22
-    # 7 to 19 are not given out yet.
     TABULATION = 23
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
 from scipy.special import gammaln
 
 from acceleray.errors import NumericalError
@@ -162,6 +161,9 @@ def estimate_t_dof(residuals: FloatArray, *, lowest: float = 3.0, highest: float
         constant = gammaln(0.5 * (dof + 1)) - gammaln(0.5 * dof) - 0.5 * np.log(np.pi * (dof - 2))
         tail = 0.5 * (dof + 1) * np.log1p(squares / (dof - 2)).mean()
         return float(tail - constant)
+
+    # Simulation workers import this module and never come here.
+    from scipy.optimize import minimize_scalar
 
     found = minimize_scalar(
         negative_log_likelihood, bounds=(lowest, highest), method="bounded", options={"xatol": 1e-8}

@@ -242,7 +242,9 @@ def _state(tables: NightTables) -> tuple[str, list[str]]:
 
 
 def _breach(row: dict[str, Any]) -> str:
-    what = row["scenario"] or f"{row['type']} {row['level']:g} over {row['horizon_days']} days"
+    what = row["scenario"] or row["type"]
+    if row["level"]:
+        what = f"{row['type']} {row['level']:g} over {row['horizon_days']} days"
     return f"limit breached: {row['portfolio_id']}, {what}: {row['value']:,.0f} of {row['limit']:,.0f}"
 
 

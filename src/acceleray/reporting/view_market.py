@@ -106,8 +106,11 @@ def limit_title(limit: Cursor) -> str:
     kind = limit["type"].value
     if kind == "stress":
         return f"Stress: {title(limit['scenario'].value)}"
+    # Only VaR and ES have a level and a horizon.
     return measure_title(
-        kind if kind in ("VaR", "ES") else title(kind), limit["level"].value, limit["horizon_days"].value
+        kind if kind in ("VaR", "ES", "DV01") else title(kind),
+        limit["level"].value or None,
+        limit["horizon_days"].value or None,
     )
 
 

@@ -12,21 +12,25 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from acceleray.config.models import SimulateSettings
 from acceleray.errors import NumericalError
-from acceleray.numerics.contributions import value_at_risk_contributions
-from acceleray.numerics.dispersion import estimate_standard_deviation
-from acceleray.numerics.tail import Estimate, estimate_expected_shortfall, estimate_value_at_risk, tail_masses
 from acceleray.risk.benchmarks import Benchmarks
+from acceleray.risk.contributions import Members, components
+from acceleray.risk.estimates import TailMeasure, estimated, estimated_deviation
 from acceleray.risk.portfolio_rows import Capital, Row
 from acceleray.risk.results import Pnl
 
 __all__ = ["Active", "active_rows"]
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 _BUSINESS_DAYS_PER_YEAR = 252
+
+# What adding up gains in another order may change, as a share of the sum of all sizes.
+_SUM_ERROR = 1e-12
 
 _MEASURES = (
     ("tracking_error", "share"),
@@ -62,113 +66,93 @@ def active_rows(
     settings: SimulateSettings,
 ) -> Iterator[Row]:
     """Measure tracking error, active VaR and active ES, with contributions by instrument."""
-    problem = active.benchmarks.missing.get(benchmark_id, "")
-    problem = f"no value: benchmark {benchmark_id!r}: {problem}" if problem else capital.problem
+    missing = active.benchmarks.missing.get(benchmark_id, "")
+    problem = f"no value: benchmark {benchmark_id!r}: {missing}" if missing else capital.problem
     if problem or active.pnl is None:
         for name, unit in _MEASURES:
             yield Row(name, None, unit, problem)
         return
-    number = active.benchmarks.number(benchmark_id)
-    gains = pnl.node(node) - capital.nav * active.pnl.by_portfolio[number, : pnl.n_paths]
+    theirs = active.benchmarks.number(benchmark_id)
+    gains = pnl.node(node) - capital.nav * active.pnl.by_portfolio[theirs, : pnl.n_paths]
     yield from _tracking_rows(pnl, gains, capital, benchmark_id, settings)
-    losses, labels = -gains, pnl.labels
-    about = f"against {benchmark_id} scaled to the NAV ({capital.note}); {labels.method}"
-    split = _Split(pnl, node, capital, active.benchmarks.positions(benchmark_id), active.pnl)
-    var = estimate_value_at_risk(
-        losses,
-        level=settings.var_level,
-        confidence=settings.interval_level,
-        overlap_days=labels.overlap_days,
-        seed=labels.seed,
-    )
-    yield _amount("active_VaR", var, f"{settings.var_level:g} over {labels.horizon_days} days, {about}")
-    yield from _var_parts(pnl, losses, split, settings.var_level)
-    es = estimate_expected_shortfall(
-        losses,
-        level=settings.es_level,
-        confidence=settings.interval_level,
-        overlap_days=labels.overlap_days,
-        seed=labels.seed,
-    )
-    yield _amount("active_ES", es, f"{settings.es_level:g} over {labels.horizon_days} days, {about}")
-    masses = tail_masses(losses, level=settings.es_level)
-    tail = np.flatnonzero(masses)
-    parts = -np.ascontiguousarray(split(tail) * masses[tail]).sum(axis=1)
-    how = "average over the tail scenarios; the parts add up; no interval is computed for a part"
-    for name, part in zip(split.names, parts, strict=True):
-        yield Row("active_ES", float(part), "amount", how, member_id=name)
+    positions = active.benchmarks.positions(benchmark_id)
+    members = _members(pnl, node, capital.nav, positions, active.pnl)
+    about = f"against {benchmark_id} scaled to the NAV ({capital.note})"
+    yield from _tail_rows(pnl, gains, members, about, "VaR", settings.var_level, settings.interval_level)
+    yield from _tail_rows(pnl, gains, members, about, "ES", settings.es_level, settings.interval_level)
 
 
 def _tracking_rows(
     pnl: Pnl, gains: FloatArray, capital: Capital, benchmark_id: str, settings: SimulateSettings
 ) -> Iterator[Row]:
-    labels = pnl.labels
-    found = estimate_standard_deviation(gains, confidence=settings.interval_level)
-    low, high, note = found.ci_low, found.ci_high, f"interval {found.note}"
-    if labels.overlap_days > 1 or labels.replicates is not None:
-        low, high, note = None, None, "no interval: the paths are not independent"
-    days = labels.horizon_days
+    found = estimated_deviation(gains, pnl.labels, confidence=settings.interval_level)
+    days = pnl.labels.horizon_days
     yearly = math.sqrt(_BUSINESS_DAYS_PER_YEAR / days)
-    about = f"standard deviation over {days} days against {benchmark_id}, {labels.method}"
-    scaled = f"annualised: times the square root of {_BUSINESS_DAYS_PER_YEAR}/{days}"
-    yearly_low, yearly_high = (None if bound is None else bound * yearly for bound in (low, high))
-    yield capital.share(
-        "tracking_error", found.value * yearly, f"{about}, {scaled}; {note}", yearly_low, yearly_high
-    )
-    yield capital.share("tracking_error_horizon", found.value, f"{about}, not annualised; {note}", low, high)
+    about = f"standard deviation over {days} days against {benchmark_id}, {pnl.labels.method}"
+    for name, factor, how in (
+        ("tracking_error", yearly, f"annualised: times the square root of {_BUSINESS_DAYS_PER_YEAR}/{days}"),
+        ("tracking_error_horizon", 1.0, "not annualised"),
+    ):
+        low, high = (None if bound is None else bound * factor for bound in (found.ci_low, found.ci_high))
+        note = f"{about}, {how}; interval {found.note}"
+        yield capital.share(name, found.value * factor, note, low, high)
 
 
-def _amount(name: str, found: Estimate, about: str) -> Row:
-    return Row(name, found.value, "amount", f"{about}; interval {found.note}", found.ci_low, found.ci_high)
+def _tail_rows(
+    pnl: Pnl,
+    gains: FloatArray,
+    members: Members,
+    about: str,
+    measure: TailMeasure,
+    level: float,
+    confidence: float,
+) -> Iterator[Row]:
+    name, labels = f"active_{measure}", pnl.labels
+    found = estimated(-gains, labels, measure=measure, level=level, confidence=confidence)
+    note = f"{level:g} over {labels.horizon_days} days, {labels.method}, {about}; interval {found.note}"
+    yield Row(name, found.value, "amount", note, found.ci_low, found.ci_high)
+    try:
+        values, errors, _ = components(members, -gains, labels, measure=measure, level=level)
+    except NumericalError as error:
+        for member in members.names:
+            yield Row(name, None, "amount", f"no value: {error.message}", member_id=member)
+        return
+    how = "average over the tail" if measure == "ES" else "average around the quantile, scaled to add up"
+    half = float(special.ndtri(0.5 + confidence / 2)) * errors
+    if labels.overlap_days > 1 or labels.replicates is not None:
+        half, how = np.full(errors.size, np.nan), f"{how}; no interval: the paths are not independent"
+    else:
+        how = f"{how}; large-sample interval"
+    for member, value, width in zip(members.names, values, half, strict=True):
+        low, high = (None, None) if math.isnan(width) else (float(value - width), float(value + width))
+        yield Row(name, float(value), "amount", how, low, high, member)
 
 
-class _Split:
-    """Active gains by instrument in chosen scenarios."""
+def _members(pnl: Pnl, node: str, nav: float, theirs: IntArray, beside: Pnl) -> Members:
+    """Active positions by instrument, whose gains are computed for the scenarios that are asked for."""
+    rows = pnl.rows(node)
+    own_names, their_names = _instruments(pnl, rows), _instruments(beside, theirs)
+    names = sorted({*own_names, *their_names})
+    number = {name: index for index, name in enumerate(names)}
+    own = np.array([number[name] for name in own_names], dtype=np.int64)
+    their = np.array([number[name] for name in their_names], dtype=np.int64)
 
-    def __init__(
-        self, pnl: Pnl, node: str, capital: Capital, theirs: npt.NDArray[np.int64], beside: Pnl
-    ) -> None:
-        self._pnl, self._beside, self._nav = pnl, beside, capital.nav
-        self._rows, self._theirs = pnl.rows(node), theirs
-        own = _instruments(pnl, self._rows)
-        their = _instruments(beside, self._theirs)
-        self.names = sorted({*own, *their})
-        number = {name: index for index, name in enumerate(self.names)}
-        self._own = np.array([number[name] for name in own], dtype=np.int64)
-        self._their = np.array([number[name] for name in their], dtype=np.int64)
+    def sums(chosen: IntArray, scenarios: IntArray) -> FloatArray:
+        found = np.zeros((len(names), scenarios.size))
+        np.add.at(found, own, _gains(pnl, rows, scenarios))
+        np.add.at(found, their, -nav * _gains(beside, theirs, scenarios))
+        return found[chosen]
 
-    def __call__(self, scenarios: npt.NDArray[np.int64]) -> FloatArray:
-        """Shape (n_instruments, n_chosen)."""
-        found = np.zeros((len(self.names), scenarios.size))
-        np.add.at(found, self._own, _gains(self._pnl, self._rows, scenarios))
-        np.add.at(found, self._their, -self._nav * _gains(self._beside, self._theirs, scenarios))
-        return found
+    largest = float(np.abs(pnl.by_portfolio).sum(axis=0).max()) + nav
+    return Members(names=names, exposures=np.zeros(len(names)), sums=sums, sum_error=_SUM_ERROR * largest)
 
 
-def _gains(pnl: Pnl, rows: npt.NDArray[np.int64], scenarios: npt.NDArray[np.int64]) -> FloatArray:
+def _gains(pnl: Pnl, rows: IntArray, scenarios: IntArray) -> FloatArray:
     if pnl.by_position is None:
         return pnl.position_gains(scenarios)[rows]
     return pnl.by_position[np.ix_(rows, scenarios)]
 
 
-def _instruments(pnl: Pnl, rows: npt.NDArray[np.int64]) -> list[str]:
+def _instruments(pnl: Pnl, rows: IntArray) -> list[str]:
     resolution = pnl.resolution
     return [resolution.instrument_ids[i] for i in resolution.priced.instrument_rows[rows]]
-
-
-def _var_parts(pnl: Pnl, losses: FloatArray, split: _Split, level: float) -> Iterator[Row]:
-    how = "average around the quantile, scaled to add up; no interval is computed for a part"
-    parts: list[float | None] = [None] * len(split.names)
-    if pnl.by_position is None:
-        # All paths carry weight in a quantile's average; the gains of all positions are not in memory.
-        how = (
-            "no value: the gains of single positions were too many to keep; the parts of active_ES are there"
-        )
-    else:
-        try:
-            found = value_at_risk_contributions(-split(np.arange(losses.size)), losses, level=level)[0]
-            parts = [float(part) for part in found]
-        except NumericalError as error:
-            how = f"no value: {error.message}"
-    for name, part in zip(split.names, parts, strict=True):
-        yield Row("active_VaR", part, "amount", how, member_id=name)

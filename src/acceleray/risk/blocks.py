@@ -11,9 +11,11 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from acceleray.numerics.delta_gamma import DeltaGamma
 from acceleray.numerics.draws import Step, quasi_dimensions, quasi_moves, random_moves
 from acceleray.numerics.moves import apply_moves
 from acceleray.numerics.sobol import sobol_uniforms
+from acceleray.numerics.stratified import Strata, draw_moves
 from acceleray.numerics.streams import Purpose, stream
 from acceleray.numerics.volatility import simulate_paths
 from acceleray.risk.position_files import PositionFiles
@@ -25,12 +27,15 @@ __all__ = [
     "Filtered",
     "Job",
     "Plan",
+    "Stratified",
     "Table",
     "block_gains",
     "block_positions",
+    "group_gains",
 ]
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +158,34 @@ class Filtered:
         return apply_moves(self.base, moves, self.move_kinds)
 
 
-Plan = Table | Drawn | Filtered
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Stratified:
+    """Paths of a stratified sample; every block is one, with the same numbers of paths in the same strata."""
+
+    blocks: Blocks
+    base: FloatArray
+    move_kinds: npt.NDArray[np.int8]
+    drift: FloatArray
+    model: DeltaGamma
+    strata: Strata
+    counts: IntArray
+    horizon_days: int
+    seed: int
+    replicates: ClassVar[None] = None
+
+    def levels(self, block: int) -> FloatArray:
+        """Shocked levels of a block, shape (n_in_block, n_factors), stratum after stratum."""
+        generator = stream(self.seed, Purpose.IMPORTANCE, self.horizon_days, block)
+        moves, _ = draw_moves(self.model, self.strata, self.counts, generator)
+        return apply_moves(self.base, moves + self.drift, self.move_kinds)
+
+    def block_weights(self) -> FloatArray:
+        """Weights of any block, shape (block_size,): the same for all; see `Importance.weights`."""
+        per_path = self.strata.probability / self.counts / len(self.blocks)
+        return np.repeat(per_path, self.counts)
+
+
+Plan = Table | Drawn | Filtered | Stratified
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -234,3 +266,31 @@ def block_positions(
         The same bits as in the whole block.
     """
     return position_pnl(jobs[job].book, jobs[job].plan.levels(block)[scenarios], base[None, :])
+
+
+def group_gains(base: FloatArray, job: Job, scenarios: npt.NDArray[np.int64]) -> FloatArray:
+    """Revalue a book under chosen scenarios and sum by portfolio, never holding more than one block.
+
+    Parameters
+    ----------
+    base : ndarray of shape (n_factors,)
+        Levels before the move.
+    job : Job
+        The ``portfolios`` of its book may be any groups.
+    scenarios : ndarray of int64
+        Increasing.
+
+    Returns
+    -------
+    ndarray of shape (n_portfolios, n_chosen)
+        The same bits as the sums of `block_gains`, for any choice of scenarios.
+    """
+    book, blocks = job.book, job.plan.blocks
+    sums = np.empty((book.n_portfolios, scenarios.size))
+    owners = scenarios // blocks.size
+    for block in np.unique(owners):
+        chosen = owners == block
+        inside = scenarios[chosen] - blocks.bounds(int(block))[0]
+        shocked = job.plan.levels(int(block))[inside]
+        sums[:, chosen] = portfolio_gains(book, shocked, base[None, :], (0, book.n_sections))
+    return sums

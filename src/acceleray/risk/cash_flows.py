@@ -96,7 +96,7 @@ def cash_flows(row: Mapping[str, Any], valuation_date: dt.date, *, held_from: dt
     row : mapping
         One bond, floater or swap: `kind` and the columns that the kind needs. These may be missing or None:
         `calendar`, `settlement_days`, `ex_coupon_days`, `end_of_month`, `last_fixing` if no coupon has begun,
-        and `coupon` (the spread over the floating rate) of a swap.
+        and `coupon` (the spread over the floating rate) of a floater or swap.
     valuation_date : date
         Where times begin: the book's date, or the horizon of an aged book.
     held_from : date
@@ -232,8 +232,8 @@ def _terms(row: Mapping[str, Any]) -> _Terms:
         raise UnpriceableError(f"unsupported: {frequency} coupons a year")
     if frequency == 0 and kind != "bond":
         raise UnpriceableError(f"frequency was 0, a {kind} needs coupons")
-    # The spread of a swap's floating leg, and a zero-coupon bond's missing coupon, are zero unless given.
-    optional = kind == "swap" or frequency == 0
+    # The spread over a floating rate, and a zero-coupon bond's missing coupon, are zero unless given.
+    optional = kind != "bond" or frequency == 0
     coupon = 0.0 if optional and row.get("coupon") is None else _number(row, "coupon")
     if frequency == 0 and coupon:
         raise UnpriceableError(f"coupon was {coupon} at frequency 0")

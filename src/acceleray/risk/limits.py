@@ -27,6 +27,7 @@ def evaluate_limits(
     stress: pa.Table,
     portfolio: pa.Table,
     values: pa.Table,
+    sensitivities: pa.Table,
     scenarios: Iterable[str],
     settings: SimulateSettings,
     as_of: dt.date,
@@ -38,10 +39,11 @@ def evaluate_limits(
     ----------
     limits : sequence of Limit
         VaR and ES limits without a level take the level of the settings.
-    measures, stress, portfolio, values : pyarrow.Table
-        ``result.measures``, ``result.stress``, ``result.portfolio`` and ``result.values`` of the night.
-        Measures are those of the headline method; the loss under a stress is ``-pnl``, or zero where the book
-        gains. A share is one of the NAV.
+    measures, stress, portfolio, values, sensitivities : pyarrow.Table
+        ``result.measures``, ``result.stress``, ``result.portfolio``, ``result.values`` and
+        ``result.sensitivities`` of the night. Measures are those of the headline method; the loss under a
+        stress is ``-pnl``, or zero where the book gains; DV01 and vega are the absolute changes of value when
+        all rates rise by a basis point, and all vols by 0.01. A share is one of the NAV.
     scenarios : iterable of str
         Names that a stress limit may use, computed or not.
     settings : SimulateSettings
@@ -63,7 +65,7 @@ def evaluate_limits(
     InputDataError
         If a limit names an unknown portfolio or scenario, or two limits are about the same figure.
     """
-    figures = _Figures.of(measures, stress, portfolio, values, settings.headline_method)
+    figures = _Figures.of(measures, stress, portfolio, values, sensitivities, settings.headline_method)
     keys = [_key(limit, settings) for limit in limits]
     _refuse_unknown(limits, figures.portfolios(), {*scenarios, *figures.scenarios()}, source)
     twice = [key for key, count in Counter(keys).items() if count > 1]
@@ -75,6 +77,9 @@ def evaluate_limits(
     rows = [_outcome(limit, key, figures, as_of) for limit, key in zip(limits, keys, strict=True)]
     return pa.Table.from_pylist(rows, schema=contract("check.limits").schema)
 
+
+# Limits on a sum of sensitivities, and the measure that is added up.
+_PARALLEL = {"DV01": "dv01", "vega": "vega"}
 
 _Key = tuple[str, str, float, int, str]
 # Value, bounds of its interval, and why there is no value.
@@ -94,22 +99,34 @@ _INCOMPLETE = {"issuer": "instruments_without_issuer", "liquidity": "instruments
 class _Figures:
     measures: dict[tuple[str, str, int], list[dict[str, Any]]]
     stress: dict[tuple[str, str], float | None]
+    parallel: dict[tuple[str, str], float]
     portfolio: dict[tuple[str, str], dict[str, Any]]
     excluded: tuple[str, ...]
     holders: tuple[str, ...]
 
     @classmethod
     def of(
-        cls, measures: pa.Table, stress: pa.Table, portfolio: pa.Table, values: pa.Table, method: str
+        cls,
+        measures: pa.Table,
+        stress: pa.Table,
+        portfolio: pa.Table,
+        values: pa.Table,
+        sensitivities: pa.Table,
+        method: str,
     ) -> _Figures:
         by_name: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
         for row in measures.to_pylist():
             if row["method"] == method:
                 by_name.setdefault((row["portfolio_id"], row["measure"], row["horizon_days"]), []).append(row)
+        parallel: dict[tuple[str, str], float] = {}
+        for row in sensitivities.to_pylist():
+            key = (row["portfolio_id"], row["measure"])
+            parallel[key] = parallel.get(key, 0.0) + row["value"]
         positions = values.select(["portfolio_id", "status"]).to_pylist()
         return cls(
             measures=by_name,
             stress={(row["portfolio_id"], row["scenario"]): row["pnl"] for row in stress.to_pylist()},
+            parallel=parallel,
             portfolio={
                 (row["portfolio_id"], row["measure"]): row
                 for row in portfolio.to_pylist()
@@ -121,11 +138,18 @@ class _Figures:
 
     def portfolios(self) -> set[str]:
         """Every node of the hierarchy, whether or not anything was computed for it."""
-        nodes = {ROOT, *(key[0] for key in self.measures), *(key[0] for key in self.stress)}
-        for holder in set(self.holders):
-            parts = holder.split("/")
-            nodes.update("/".join(parts[: i + 1]) for i in range(len(parts)))
-        return nodes
+        return {
+            ROOT,
+            *(key[0] for key in self.measures),
+            *(key[0] for key in self.stress),
+            *_nodes(self.holders),
+        }
+
+    def priced_nodes(self) -> set[str]:
+        """Nodes below which a position was priced."""
+        left_out = Counter(self.excluded)
+        held = Counter(self.holders)
+        return {ROOT, *_nodes(name for name in held if held[name] > left_out[name])}
 
     def scenarios(self) -> set[str]:
         return {scenario for _, scenario in self.stress}
@@ -169,6 +193,11 @@ class _Figures:
             if pnl is None:
                 return None, None, None, f"scenario {scenario!r} was not computed for {portfolio_id}"
             return max(-pnl, 0.0), None, None, ""
+        if kind in _PARALLEL:
+            # No row is no sensitivity, as long as the node has a position that was priced.
+            if portfolio_id not in self.priced_nodes():
+                return None, None, None, "no position could be priced"
+            return abs(self.parallel.get((portfolio_id, _PARALLEL[kind]), 0.0)), None, None, ""
         for row in self.measures.get((portfolio_id, kind, horizon_days), []):
             if math.isclose(row["level"], level, rel_tol=1e-12):
                 reason = "" if row["value"] is not None else row["ci_note"] or "the figure is empty"
@@ -176,11 +205,20 @@ class _Figures:
         return None, None, None, f"{_say(key)} is not among the computed measures"
 
 
+def _nodes(portfolios: Iterable[str]) -> set[str]:
+    """Portfolios and everything above them but the root."""
+    found: set[str] = set()
+    for name in portfolios:
+        parts = name.split("/")
+        found.update("/".join(parts[: i + 1]) for i in range(len(parts)))
+    return found
+
+
 def _key(limit: Limit, settings: SimulateSettings) -> _Key:
     if limit.type == "stress":
         # The settings model guarantees the scenario.
         return (limit.portfolio_id, limit.type, 0.0, 0, str(limit.scenario))
-    if limit.type in _PORTFOLIO_MEASURES:
+    if limit.type in _PARALLEL or limit.type in _PORTFOLIO_MEASURES:
         return (limit.portfolio_id, limit.type, 0.0, 0, "")
     default = settings.var_level if limit.type == "VaR" else settings.es_level
     level = default if limit.level is None else limit.level
@@ -191,7 +229,7 @@ def _say(key: _Key) -> str:
     portfolio_id, kind, level, horizon_days, scenario = key
     if kind == "stress":
         return f"stress {scenario!r} of {portfolio_id}"
-    if kind in _PORTFOLIO_MEASURES:
+    if kind in _PARALLEL or kind in _PORTFOLIO_MEASURES:
         return f"{kind.replace('_', ' ')} of {portfolio_id}"
     return f"{kind} {level:.4g} over {horizon_days} days of {portfolio_id}"
 

@@ -53,6 +53,8 @@ class Labels:
         Of the set, and of anything resampled from it later.
     replicates : int, optional
         Independent randomisations of a Sobol set, over which its blocks go round.
+    weights : ndarray of shape (n_scenarios,), optional
+        Probability that each path of an importance sample stands for; equal ones without.
     """
 
     method: str
@@ -64,6 +66,7 @@ class Labels:
     names: tuple[str, ...] | None = None
     seed: int = 0
     replicates: int | None = None
+    weights: npt.NDArray[np.float64] | None = None
 
 
 def history_days(scenarios: ScenarioSet, parameters: RiskParameters | None) -> int:

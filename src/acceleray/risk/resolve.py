@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from acceleray.domain.book import ROOT, Book
+from acceleray.domain.book import Book, is_below
 from acceleray.domain.market import FactorKind, Market
 from acceleray.errors import InputDataError, UsageError
 from acceleray.risk.assemble import assemble, row_order
@@ -23,7 +23,7 @@ from acceleray.risk.valuation import Instruments, ResolvedBook
 
 IntArray = npt.NDArray[np.int64]
 
-__all__ = ["Resolution", "aged", "base_currency_of", "resolve"]
+__all__ = ["Resolution", "aged", "base_currency_of", "factor_columns", "resolve"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -58,12 +58,7 @@ class Resolution:
 
     def portfolios_below(self, node: str) -> IntArray:
         """Numbers of the portfolios at or below a node, increasing."""
-        prefix = f"{node}/"
-        own = [
-            number
-            for number, name in enumerate(self.portfolio_ids)
-            if node == ROOT or name == node or name.startswith(prefix)
-        ]
+        own = [number for number, name in enumerate(self.portfolio_ids) if is_below(name, node)]
         return np.array(own, dtype=np.int64)
 
 
@@ -92,6 +87,7 @@ def resolve(
     base_currency: str | None = None,
     history_days: int = 0,
     on_failed: Literal["exclude", "stop"] = "exclude",
+    keep_residuals: Mapping[str, float] | None = None,
 ) -> Resolution:
     """Look every name up once.
 
@@ -105,6 +101,8 @@ def resolve(
         Daily moves that every moving factor of a position must have behind it.
     on_failed : {"exclude", "stop"}
         Record a position that cannot be priced and go on, or raise.
+    keep_residuals : mapping of str to float, optional
+        Residuals of another night, by instrument, to be used instead of meeting any market price.
 
     Raises
     ------
@@ -115,7 +113,7 @@ def resolve(
     lookup = Lookup(market, base_currency, history_days)
     found: list[Priceable] = []
     failures: dict[str, str] = {}
-    residuals: dict[str, float] = {}
+    residuals = dict(keep_residuals or {})
     for name in sorted(set(book.instrument_ids)):
         row = book.instrument_rows[name]
         try:
@@ -162,6 +160,41 @@ def aged(resolution: Resolution, market: Market, date: dt.date) -> ResolvedBook:
     then = assemble(found, market.base)
     columns = np.union1d(resolution.priced.columns, then.columns())
     return replace(resolution.priced, then=then, columns=columns)
+
+
+def factor_columns(resolution: Resolution, market: Market) -> list[tuple[int, ...]]:
+    """List the factors that each instrument depends on, as columns of the market, by row of the instrument.
+
+    Parameters
+    ----------
+    resolution : Resolution
+        Of the same market.
+    """
+    lookup = _Recorder(market, resolution.base_currency, 0)
+    found, residuals = [], dict(resolution.residuals)
+    for name in resolution.instrument_ids:
+        lookup.used.clear()
+        _priceable(resolution.book.instrument_rows[name], lookup, resolution.book, residuals)
+        found.append(tuple(sorted(lookup.used)))
+    return found
+
+
+class _Recorder(Lookup):
+    """A look-up that remembers which factors were asked for."""
+
+    def __init__(self, market: Market, base_currency: str, history_days: int) -> None:
+        super().__init__(market, base_currency, history_days)
+        self.used: set[int] = set()
+
+    def usable(self, column: int) -> int:
+        self.used.add(column)
+        return super().usable(column)
+
+    def _surface(self, name: str) -> dict[float, dict[float, int]]:
+        grid = super()._surface(name)
+        # Found once for all options on it, so that its factors are not asked for again.
+        self.used.update(column for smile in grid.values() for column in smile.values())
+        return grid
 
 
 def _priceable(row: Mapping[str, Any], lookup: Lookup, book: Book, residuals: dict[str, float]) -> Priceable:

@@ -1,11 +1,9 @@
-"""Profit and loss of every position in every scenario, and what is measured from it."""
+"""What is measured from gains: VaR, ES, their parts, and the scenarios behind them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,132 +12,27 @@ import pyarrow as pa
 from acceleray.domain.book import ROOT
 from acceleray.domain.measures import Measure
 from acceleray.errors import UsageError
-from acceleray.numerics.aggregation import tree_sum
-from acceleray.numerics.contributions import expected_shortfall_contributions
-from acceleray.numerics.tail import Estimate, estimate_expected_shortfall, estimate_value_at_risk
-from acceleray.risk.blocks import Job, block_positions
-from acceleray.risk.plans import Labels
-from acceleray.risk.resolve import Resolution
+from acceleray.numerics.harrell_davis import quantile_weights
+from acceleray.numerics.tail import tail_masses
+from acceleray.risk.contributions import Members, decomposed, split_table
+from acceleray.risk.cube import GainsCube, path_sums
+from acceleray.risk.cuts import membership, restricted
+from acceleray.risk.estimates import TailMeasure, check_measure, estimated
+from acceleray.risk.valuation import unit_prices
 
 __all__ = ["Pnl"]
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 _CONFIDENCE = 0.95
 
+# What adding up a book in another order may change, as a share of the sum of all sizes.
+_SUM_ERROR = 1e-12
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Pnl:
-    """A cube of gains, positions by scenarios.
 
-    Parameters
-    ----------
-    resolution : Resolution
-        The book, and which of its positions were priced.
-    labels : Labels
-        What the scenarios stand for.
-    by_portfolio : ndarray of shape (n_portfolios, n_scenarios)
-        Gain in base currency of the positions directly in each portfolio.
-    by_position : ndarray of shape (n_priced, n_scenarios) or None
-        Gain of each priced position, in key order; None where it was too large to keep.
-    job : Job
-        Book and scenarios, from which gains of positions can be computed again.
-    base : ndarray of shape (n_factors,)
-        Levels before the moves.
-    """
-
-    resolution: Resolution
-    labels: Labels
-    by_portfolio: FloatArray
-    by_position: FloatArray | None
-    job: Job
-    base: FloatArray
-
-    @property
-    def n_paths(self) -> int:
-        """Number of scenarios."""
-        return int(self.by_portfolio.shape[1])
-
-    @cached_property
-    def cube(self) -> FloatArray:
-        """Gain of every position in every scenario, shape (n_priced, n_scenarios)."""
-        return self.position_gains(np.arange(self.n_paths))
-
-    def position_gains(self, scenarios: npt.NDArray[np.int64]) -> FloatArray:
-        """Gain of every position in some scenarios, shape (n_priced, n_chosen).
-
-        Parameters
-        ----------
-        scenarios : ndarray of int64
-            Increasing.
-        """
-        if self.by_position is not None:
-            return self.by_position[:, scenarios]
-        blocks = self.job.plan.blocks
-        owners = scenarios // blocks.size
-        parts = [
-            block_positions(
-                self.base, (self.job,), 0, int(block), scenarios[owners == block] - blocks.bounds(block)[0]
-            )
-            for block in np.unique(owners)
-        ]
-        return np.concatenate([np.empty((len(self.job.book.positions), 0)), *parts], axis=1)
-
-    @property
-    def excluded(self) -> tuple[tuple[str, str, str], ...]:
-        """Positions that could not be priced: portfolio, instrument, reason."""
-        book = self.resolution.book
-        return tuple(
-            (portfolio, instrument, reason)
-            for portfolio, instrument, reason in zip(
-                book.portfolio_ids, book.instrument_ids, self.resolution.reasons, strict=True
-            )
-            if reason is not None
-        )
-
-    def positions(self) -> pa.Table:
-        """Return the cube as rows: portfolio_id, instrument_id, scenario, pnl.
-
-        ``scenario`` is the name where scenarios have names, else a number from 0.
-        """
-        book, priced = self.resolution.book, self.resolution.priced.positions
-        n_positions, n_scenarios = self.cube.shape
-        names = self.labels.names
-        labels = pa.array(names, pa.string()) if names is not None else pa.array(np.arange(n_scenarios))
-        each = pa.array(np.repeat(np.arange(n_positions), n_scenarios))
-        return pa.table(
-            {
-                "portfolio_id": _repeat([book.portfolio_ids[i] for i in priced], each),
-                "instrument_id": _repeat([book.instrument_ids[i] for i in priced], each),
-                "scenario": labels.take(pa.array(np.tile(np.arange(n_scenarios), n_positions))),
-                "pnl": self.cube.ravel(),
-            }
-        )
-
-    def rows(self, portfolio_id: str = ROOT) -> npt.NDArray[np.int64]:
-        """Rows of the cube below a node, increasing.
-
-        Raises
-        ------
-        UsageError
-            If the book has no such node.
-        """
-        book = self.resolution.book
-        try:
-            members = book.members(portfolio_id)
-        except KeyError as error:
-            raise UsageError(
-                f"portfolio_id: {portfolio_id!r} is not in the book",
-                hint=f"Nodes are {', '.join(book.nodes[:30])}.",
-            ) from error
-        return np.nonzero(np.isin(self.resolution.priced.positions, members))[0]
-
-    def node(self, portfolio_id: str = ROOT) -> FloatArray:
-        """Sum the gains of the portfolios below a node, in a fixed tree; shape (n_scenarios,)."""
-        own = self.resolution.portfolios_below(portfolio_id)
-        if not own.size:
-            self.rows(portfolio_id)
-        return tree_sum(self.by_portfolio[own], axis=0)
+class Pnl(GainsCube):
+    """Gains of a book under a scenario set, to be asked for its measures."""
 
     def var(
         self, level: float = 0.99, portfolio_id: str = ROOT, *, confidence: float = _CONFIDENCE
@@ -158,89 +51,157 @@ class Pnl:
         UsageError
             If the scenarios have no probabilities, or there is no such node.
         """
-        self._require_probabilities()
-        losses = -self.node(portfolio_id)
-        return self._measure(
-            estimate_value_at_risk(
-                losses,
-                level=level,
-                confidence=confidence,
-                overlap_days=self.labels.overlap_days,
-                seed=self.labels.seed,
-            )
-        )
+        return self._measure("VaR", level, portfolio_id, confidence)
 
     def es(
         self, level: float = 0.975, portfolio_id: str = ROOT, *, confidence: float = _CONFIDENCE
     ) -> Measure:
         """Estimate the expected shortfall of a node; parameters and errors as for `var`."""
-        self._require_probabilities()
-        losses = -self.node(portfolio_id)
-        return self._measure(
-            estimate_expected_shortfall(
-                losses,
-                level=level,
-                confidence=confidence,
-                overlap_days=self.labels.overlap_days,
-                seed=self.labels.seed,
-            )
-        )
+        return self._measure("ES", level, portfolio_id, confidence)
 
     def contributions(
         self,
-        measure: Literal["ES"] = "ES",
+        measure: TailMeasure = "ES",
         level: float = 0.975,
-        by: Literal["instrument_id", "portfolio_id"] = "instrument_id",
+        by: str = "instrument_id",
         portfolio_id: str = ROOT,
     ) -> pa.Table:
-        """Split a node's expected shortfall over its members so that the parts add up.
+        """Split a node's measure over its members so that the parts add up.
 
         Parameters
         ----------
-        by : {"instrument_id", "portfolio_id"}
-            Instruments, or the nodes directly below.
+        measure : {"ES", "VaR"}
+            Expected shortfall splits exactly. Value at risk splits by averages around its path, which are
+            scaled to add up to it.
+        by : str
+            ``portfolio_id``, for the nodes directly below, or any column that `select` takes.
 
         Returns
         -------
         pyarrow.Table
-            member_id, value, std_error; values add up to the node's expected shortfall.
+            member_id, value, std_error, residual; values add up to the node's measure. The residual is what
+            the parts of a value at risk missed before scaling; where it is not small the split means little.
 
         Raises
         ------
         UsageError
-            If another measure is asked for, the scenarios have no probabilities, or there is no such node.
+            If there is no such measure, column or node, or the scenarios have no probabilities.
+        NumericalError
+            If the parts of a value at risk cannot be scaled to it: it is too close to zero.
         """
-        self._require_probabilities()
-        if measure != "ES":
-            raise UsageError(f"measure: contributions are those of 'ES', was {measure!r}")
-        names, member_pnl = self._members(by, portfolio_id)
-        total = tree_sum(member_pnl, axis=0)
-        values, errors = expected_shortfall_contributions(-member_pnl, -total, level=level)
+        self._require_measure(measure)
+        members, losses = self._members(by, portfolio_id), -self.node(portfolio_id)
+        return split_table(members, losses, self.labels, measure=measure, level=level)
+
+    def decomposition(
+        self,
+        measure: TailMeasure = "VaR",
+        level: float = 0.99,
+        by: str = "portfolio_id",
+        portfolio_id: str = ROOT,
+        *,
+        confidence: float = _CONFIDENCE,
+    ) -> pa.Table:
+        """Tell of every member what it would measure alone, what it contributes, and what leaving it saves.
+
+        Parameters
+        ----------
+        measure, level, by, portfolio_id
+            As for `contributions`.
+        confidence : float
+            Of the intervals.
+
+        Returns
+        -------
+        pyarrow.Table
+            One row per ``member_id``:
+
+            * ``exposure``: market value in base currency; a future counts with its notional.
+            * ``standalone``: measure of the member alone, with its interval.
+            * ``component``: its contribution, with standard error; components add up to the node's measure.
+            * ``marginal``: component per unit of exposure; null without exposure.
+            * ``incremental``: measure of the node less that of the node without the member, both on the same
+              scenarios, with an interval for the difference.
+            * ``note``: how the intervals were made, or why there is none.
+
+        Raises
+        ------
+        UsageError, NumericalError
+            As for `contributions`.
+        """
+        self._require_measure(measure)
+        members, losses = self._members(by, portfolio_id), -self.node(portfolio_id)
+        return decomposed(members, losses, self.labels, measure=measure, level=level, confidence=confidence)
+
+    def behind(self, measure: TailMeasure = "ES", level: float = 0.975, portfolio_id: str = ROOT) -> pa.Table:
+        """List the scenarios behind a node's measure, worst first.
+
+        Returns
+        -------
+        pyarrow.Table
+            rank, scenario, date, loss, weight. Weights add up to one. Those of an expected shortfall average
+            the losses to it exactly; those of a value at risk spread over the scenarios around it, as its
+            contributions do. ``scenario`` is a name where scenarios have names, else a number from 0;
+            ``date`` ends the past move behind it, where there is one.
+
+        Raises
+        ------
+        UsageError
+            As for `contributions`.
+        """
+        self._require_measure(measure)
+        losses = -self.node(portfolio_id)
+        shares = (quantile_weights if measure == "VaR" else tail_masses)(
+            losses, level=level, weights=self.labels.weights
+        )
+        paths = np.flatnonzero(shares)
+        paths = paths[np.argsort(-losses[paths], kind="stable")]
+        names, dates = self.labels.names, self.labels.dates
         return pa.table(
             {
-                "member_id": pa.array(names, pa.string()),
-                "value": pa.array(values, pa.float64()),
-                "std_error": pa.array(errors, pa.float64()),
+                "rank": pa.array(np.arange(1, paths.size + 1)),
+                "scenario": pa.array(paths if names is None else [names[path] for path in paths]),
+                "date": pa.nulls(paths.size, pa.date32()) if dates is None else pa.array(dates[paths]),
+                "loss": losses[paths],
+                "weight": shares[paths],
             }
         )
 
-    def _members(self, by: str, portfolio_id: str) -> tuple[list[str], FloatArray]:
-        rows, book = self.rows(portfolio_id), self.resolution.book
-        positions = self.resolution.priced.positions[rows]
-        if by == "instrument_id":
-            owners = [book.instrument_ids[i] for i in positions]
-        elif by == "portfolio_id":
-            owners = [_child(book.portfolio_ids[i], portfolio_id) for i in positions]
-        else:
-            raise UsageError(f"by: expected 'instrument_id' or 'portfolio_id', was {by!r}")
-        names = sorted(set(owners))
-        pnl = np.zeros((len(names), self.cube.shape[1]))
-        for member, name in enumerate(names):
-            own = [row for row, owner in zip(rows, owners, strict=True) if owner == name]
-            pnl[member] = tree_sum(self.cube[own], axis=0)
-        return names, pnl
+    def _members(self, by: str, portfolio_id: str) -> Members:
+        rows, priced = self.rows(portfolio_id), self.resolution.priced
+        names, groups = membership(self.resolution.book, priced.positions[rows], by, portfolio_id)
+        values = self._exposures[rows]
 
-    def _measure(self, estimate: Estimate) -> Measure:
+        def sums(members: IntArray, scenarios: IntArray) -> FloatArray:
+            asked = np.isin(groups, members)
+            book = replace(
+                restricted(self.job.book, rows[asked]),
+                portfolios=np.searchsorted(members, groups[asked]),
+                n_portfolios=members.size,
+            )
+            kept = None if self.by_position is None else self.by_position[rows[asked]]
+            return path_sums(self.base, replace(self.job, book=book), kept, scenarios)
+
+        return Members(
+            names=names,
+            exposures=np.bincount(groups, weights=values, minlength=len(names)).astype(np.float64),
+            sums=sums,
+            sum_error=_SUM_ERROR * float(np.abs(values).sum()),
+        )
+
+    @cached_property
+    def _exposures(self) -> FloatArray:
+        """Value of every position in base currency; of a future, its notional."""
+        book = self.resolution.priced
+        rates = book.now.rates(self.base[:, None], 0, book.now.count)[:, 0]
+        values = unit_prices(book, self.base[None, :])[0] * book.now.multipliers * rates
+        held: FloatArray = values[book.instrument_rows] * book.quantities
+        return held
+
+    def _measure(self, measure: TailMeasure, level: float, portfolio_id: str, confidence: float) -> Measure:
+        self._require_measure(measure)
+        losses = -self.node(portfolio_id)
+        estimate = estimated(losses, self.labels, measure=measure, level=level, confidence=confidence)
         return Measure(
             value=estimate.value,
             ci_low=estimate.ci_low,
@@ -250,18 +211,7 @@ class Pnl:
             note=estimate.note,
         )
 
-    def _require_probabilities(self) -> None:
+    def _require_measure(self, measure: str) -> None:
+        check_measure(measure)
         if self.labels.method == "stress":
             raise UsageError("named stresses have no probabilities, so there is no VaR or ES of them")
-
-
-def _child(portfolio_id: str, node: str) -> str:
-    """Node directly below `node` on the way to a portfolio, or `node` itself when it is that portfolio."""
-    if portfolio_id == node:
-        return node
-    below = "" if node == ROOT else f"{node}/"
-    return below + portfolio_id[len(below) :].split("/", 1)[0]
-
-
-def _repeat(names: Sequence[str], each: pa.Array) -> pa.Array:
-    return pa.array(names, pa.string()).take(each)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,16 @@ import pyarrow as pa
 
 from acceleray.domain.book import Book
 from acceleray.domain.market import Market
+from acceleray.domain.measures import Measure
 from acceleray.domain.scenario import Stress
 from acceleray.domain.tables import contract
+from acceleray.errors import NumericalError
+from acceleray.risk.cuts import UNLABELLED, attributes_of, membership
+from acceleray.risk.estimates import TailMeasure
 from acceleray.risk.plans import Labels
 from acceleray.risk.resolve import Resolution
 from acceleray.risk.results import Pnl
+from acceleray.risk.stressed import StressedEs
 from acceleray.risk.valuation import position_values, unit_exposures, unit_prices
 
 __all__ = [
@@ -24,6 +29,8 @@ __all__ = [
     "nodes_with_positions",
     "scenarios_table",
     "stress_table",
+    "stressed_rows",
+    "tail_table",
     "values_table",
 ]
 
@@ -88,6 +95,7 @@ def scenarios_table(labels: Sequence[Labels]) -> pa.Table:
                     "scenario": np.arange(count, dtype=np.int64),
                     "date": dates,
                     "block": label.blocks.of_scenarios(),
+                    "weight": pa.nulls(count, pa.float64()) if label.weights is None else label.weights,
                 },
                 schema=schema,
             )
@@ -112,51 +120,119 @@ def measures_table(
                 ("VaR", var_level, pnl.var(var_level, node, confidence=interval_level)),
                 ("ES", es_level, pnl.es(es_level, node, confidence=interval_level)),
             ):
-                rows.append(
-                    {
-                        "portfolio_id": node,
-                        "measure": name,
-                        "level": level,
-                        "horizon_days": pnl.labels.horizon_days,
-                        "method": found.method,
-                        "value": found.value,
-                        "ci_low": found.ci_low,
-                        "ci_high": found.ci_high,
-                        "ci_note": f"{pnl.labels.note}; interval {found.note}",
-                        "n_paths": found.n_paths,
-                        "currency": currency,
-                    }
-                )
+                note = f"{pnl.labels.note}; interval {found.note}"
+                rows.append(_measure_row(node, name, level, pnl.labels.horizon_days, found, note, currency))
     return pa.Table.from_pylist(rows, schema=contract("result.measures").schema)
 
 
-def contributions_table(pnl: Pnl, book: Book, nodes: Sequence[str], *, level: float) -> pa.Table:
-    """Split the ES of every node that has nodes below it, by those nodes and by instrument."""
+def contributions_table(
+    pnl: Pnl, book: Book, nodes: Sequence[str], *, es_level: float, var_level: float
+) -> tuple[pa.Table, list[str]]:
+    """Split ES and VaR of every node, by the nodes below it and by what its instruments are.
+
+    Returns
+    -------
+    rows : pyarrow.Table
+        ``result.contributions``.
+    unsplit : list of str
+        Nodes whose VaR could not be split, because the parts around it do not add up to its sign.
+    """
     schema = contract("result.contributions").schema
-    parts = [schema.empty_table()]
+    parts, unsplit = [schema.empty_table()], []
     for node in nodes:
-        if not book.children(node):
-            continue
-        for dimension, by in (("portfolio", "portfolio_id"), ("instrument", "instrument_id")):
-            split = pnl.contributions("ES", level, by, node)  # type: ignore[arg-type]  # a literal, in a loop
-            count = split.num_rows
+        for dimension, by in _split_by(pnl, book, node):
+            parts.append(_split(pnl, node, dimension, by, "ES", es_level))
+            # ES has shown that every loss is a number, so what is left to fail is the scaling.
+            try:
+                parts.append(_split(pnl, node, dimension, by, "VaR", var_level))
+            except NumericalError:
+                unsplit.append(node)
+    return pa.concat_tables(parts), sorted(set(unsplit))
+
+
+def _split_by(pnl: Pnl, book: Book, node: str) -> list[tuple[str, str]]:
+    """List the dimensions in which a node can be split: those in which any of its instruments has a label."""
+    if not book.children(node):
+        return []
+    positions = pnl.resolution.priced.positions[pnl.rows(node)]
+    found = [("portfolio", "portfolio_id"), ("instrument", "instrument_id")]
+    optional = (("issuer", "issuer_id"), ("currency", "currency"), ("kind", "kind"))
+    for dimension, by in (*optional, *((name, name) for name in attributes_of(book))):
+        if membership(book, positions, by, node)[0] != [UNLABELLED]:
+            found.append((dimension, by))
+    return found
+
+
+def _split(pnl: Pnl, node: str, dimension: str, by: str, measure: TailMeasure, level: float) -> pa.Table:
+    split = pnl.contributions(measure, level, by, node)
+    count = split.num_rows
+    return pa.table(
+        {
+            "portfolio_id": pa.repeat(node, count),
+            "dimension": pa.repeat(dimension, count),
+            "member_id": split["member_id"],
+            "measure": pa.repeat(measure, count),
+            "level": pa.repeat(level, count),
+            "horizon_days": pa.repeat(pa.scalar(pnl.labels.horizon_days, pa.int64()), count),
+            "method": pa.repeat(pnl.labels.method, count),
+            "value": split["value"],
+            "std_error": split["std_error"],
+            "residual": split["residual"],
+        },
+        schema=contract("result.contributions").schema,
+    )
+
+
+def tail_table(pnl: Pnl, nodes: Sequence[str], *, es_level: float, var_level: float) -> pa.Table:
+    """List the scenarios behind VaR and ES of every node."""
+    schema = contract("result.tail").schema
+    parts = [schema.empty_table()]
+    wanted: tuple[tuple[TailMeasure, float], ...] = (("VaR", var_level), ("ES", es_level))
+    for node in nodes:
+        for measure, level in wanted:
+            found = pnl.behind(measure, level, node)
+            count = found.num_rows
             parts.append(
                 pa.table(
                     {
                         "portfolio_id": pa.repeat(node, count),
-                        "dimension": pa.repeat(dimension, count),
-                        "member_id": split["member_id"],
-                        "measure": pa.repeat("ES", count),
+                        "measure": pa.repeat(measure, count),
                         "level": pa.repeat(level, count),
                         "horizon_days": pa.repeat(pa.scalar(pnl.labels.horizon_days, pa.int64()), count),
                         "method": pa.repeat(pnl.labels.method, count),
-                        "value": split["value"],
-                        "std_error": split["std_error"],
+                        **{name: found[name] for name in ("rank", "scenario", "date", "loss", "weight")},
                     },
                     schema=schema,
                 )
             )
     return pa.concat_tables(parts)
+
+
+def stressed_rows(found: Mapping[str, StressedEs], *, horizon_days: int, currency: str) -> pa.Table:
+    """Rows of ``result.measures`` for the stressed expected shortfall of nodes."""
+    rows = [
+        _measure_row(node, "ES", each.level, horizon_days, each.measure, each.measure.note, currency)
+        for node, each in found.items()
+    ]
+    return pa.Table.from_pylist(rows, schema=contract("result.measures").schema)
+
+
+def _measure_row(
+    node: str, name: str, level: float, horizon_days: int, found: Measure, note: str, currency: str
+) -> dict[str, Any]:
+    return {
+        "portfolio_id": node,
+        "measure": name,
+        "level": level,
+        "horizon_days": horizon_days,
+        "method": found.method,
+        "value": found.value,
+        "ci_low": found.ci_low,
+        "ci_high": found.ci_high,
+        "ci_note": note,
+        "n_paths": found.n_paths,
+        "currency": currency,
+    }
 
 
 def stress_table(pnl: Pnl, stress: Stress, proxied_share: Sequence[float], nodes: Sequence[str]) -> pa.Table:

@@ -6,34 +6,43 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from acceleray.config.models import SimulateSettings
-from acceleray.domain.book import Book
+from acceleray.domain.book import ROOT, Book
 from acceleray.domain.market import Market
 from acceleray.domain.scenario import FilteredHistorical, Historical, MonteCarlo, ScenarioSet
 from acceleray.domain.tables import contract
 from acceleray.errors import CalibrationError, InputDataError
+from acceleray.lake.history import earlier_night
 from acceleray.numerics.stopping import StoppingRule
 from acceleray.risk.active import Active
+from acceleray.risk.aimed import aimed
 from acceleray.risk.benchmarks import Benchmarks, resolve_benchmarks
-from acceleray.risk.blocks import Job
+from acceleray.risk.blocks import Job, Plan
 from acceleray.risk.credit import simulate_credit
+from acceleray.risk.explain import explain
 from acceleray.risk.forecasts import forecast_table, whole_nodes
-from acceleray.risk.market import book_at, measured, revaluations
+from acceleray.risk.market import book_at, measured
 from acceleray.risk.parameters import RiskParameters
 from acceleray.risk.plans import Labels, history_days, prepare
 from acceleray.risk.portfolio import portfolio_table
 from acceleray.risk.position_files import PositionFiles
 from acceleray.risk.resolve import Resolution, resolve
 from acceleray.risk.results import Pnl
+from acceleray.risk.revaluation import revaluations
+from acceleray.risk.sensitivities import sensitivities_of
 from acceleray.risk.stress import stress_from_settings, stress_levels
+from acceleray.risk.stressed import StressedHistory
 from acceleray.risk.tables import (
     contributions_table,
     measures_table,
     nodes_with_positions,
     scenarios_table,
     stress_table,
+    stressed_rows,
+    tail_table,
     values_table,
 )
 from acceleray.risk.valuation import ResolvedBook
@@ -60,22 +69,31 @@ WRITES: tuple[str, ...] = (
     "result.scenarios",
     "result.measures",
     "result.contributions",
+    "result.tail",
     "result.stress",
     "result.portfolio",
+    "result.sensitivities",
+    "result.explain",
     "result.forecasts",
     "result.credit",
 )
 ENGINE = "ray"
 
+FloatArray = npt.NDArray[np.float64]
+
 # Written together from the same revaluation; what a crash left unwritten is computed again.
-_MARKET_TABLES = WRITES[:7]
+_MARKET_TABLES = WRITES[: WRITES.index("result.explain")]
+
+# What is read of the night before.
+_EXPLAINED = ("raw.positions", "raw.instruments", "raw.holdings", "raw.factors", "market.levels")
 
 
 def scenario_sets(settings: SimulateSettings, t_dof: float) -> tuple[ScenarioSet, ...]:
     """List the scenario sets of a night: four methods at every horizon, in the order of their results."""
     sets: list[ScenarioSet] = []
     window, n_paths, seed = settings.window_days, settings.n_paths, settings.seed
-    gaussian = MonteCarlo(n_paths=n_paths, seed=seed, sampler=settings.sampler, step=settings.step)
+    aim = tuple(sorted({settings.var_level, settings.es_level}))
+    gaussian = MonteCarlo(n_paths=n_paths, seed=seed, sampler=settings.sampler, step=settings.step, aim=aim)
     for days in settings.horizons_days:
         sets += [
             FilteredHistorical(window_days=window, horizon_days=days, n_paths=n_paths, seed=seed),
@@ -112,6 +130,7 @@ def run(context: StageContext) -> None:
     )
     if not all(tables.is_written(name) for name in _MARKET_TABLES):
         _simulate_market(context, book, market, parameters)
+    _explain(context, book, market)
     if not tables.is_written("result.forecasts"):
         _forecast(context, book, market, parameters)
     if not tables.is_written("result.credit"):
@@ -152,19 +171,20 @@ def _simulate_market(context: StageContext, book: Book, market: Market, paramete
         )
         for plan, labels in prepared
     ]
+    for number, each in enumerate(sets):
+        if isinstance(each, MonteCarlo) and each.sampler == "importance":
+            job, labels = aimed(jobs[number], prepared[number][1], market, each.aim, distributed=True)
+            jobs[number], prepared[number] = job, (job.plan, labels)
     rules = {
         number: _stopping_rule(settings, labels)
         for number, (_, labels) in enumerate(prepared)
         if labels.method.startswith("monte_carlo")
     }
+    history = _stressed_history(context, resolution, market)
     at_headline = _headline(settings, [labels for _, labels in prepared])
-    beside = None
-    if benchmarks is not None and benchmarks.resolution.priced.positions.size:
-        # The same plan as the book's, so scenario for scenario the same levels.
-        plan, labels = prepared[at_headline]
-        beside = Job(book=_book_at(context, benchmarks.resolution, market, labels), plan=plan)
-        jobs.append(beside)
-    gains = revaluations(jobs, market.base, stopping=rules, distributed=True)
+    beside = _beside(context, benchmarks, market, *prepared[at_headline])
+    every = [*jobs, *beside, *([] if history is None else [history.job])]
+    gains = revaluations(every, market.base, stopping=rules, distributed=True)
     results = [
         measured(resolution, labels, job, found, market.base)
         for (_, labels), job, found in zip(prepared, jobs, gains, strict=False)
@@ -178,8 +198,7 @@ def _simulate_market(context: StageContext, book: Book, market: Market, paramete
     written = [path for job, pnl in zip(jobs, results, strict=False) for path in _written(job, pnl)]
     tables.commit("result.pnl", written)
     tables.write("result.scenarios", scenarios_table([pnl.labels for pnl in results]))
-    tables.write(
-        "result.measures",
+    measures = [
         measures_table(
             results,
             nodes,
@@ -187,25 +206,36 @@ def _simulate_market(context: StageContext, book: Book, market: Market, paramete
             es_level=settings.es_level,
             interval_level=settings.interval_level,
             currency=context.settings.base_currency,
-        ),
-    )
-    tables.write("result.contributions", contributions_table(headline, book, nodes, level=settings.es_level))
+        )
+    ]
+    if history is not None:
+        measures.append(_stressed(context, history, gains[-1].by_portfolio, nodes))
+    tables.write("result.measures", pa.concat_tables(measures))
+    levels = {"es_level": settings.es_level, "var_level": settings.var_level}
+    contributions, unsplit = contributions_table(headline, book, nodes, **levels)
+    tables.write("result.contributions", contributions)
+    tables.write("result.tail", tail_table(headline, nodes, **levels))
     shares = stress_levels(stress, market, priced.columns).proxied_share
     tables.write("result.stress", stress_table(stressed, stress, shares, nodes))
     active = None
     if benchmarks is not None:
-        found = None
-        if beside is not None:
-            found = measured(benchmarks.resolution, prepared[at_headline][1], beside, gains[-1], market.base)
-        active = Active(benchmarks=benchmarks, pnl=found)
+        labels = prepared[at_headline][1]
+        found = [
+            measured(benchmarks.resolution, labels, job, gains[len(jobs)], market.base) for job in beside
+        ]
+        active = Active(benchmarks=benchmarks, pnl=found[0] if found else None)
     portfolios = tables.read("raw.portfolios")
     tables.write(
         "result.portfolio", portfolio_table(headline, market, values, portfolios, nodes, settings, active)
     )
+    context.progress(f"differentiating by {priced.columns.size} factors")
+    derived = sensitivities_of(resolution, market, distributed=True)
+    tables.write("result.sensitivities", derived.table(nodes))
     if context.record is not None:
         context.record["positions"] = len(resolution.reasons)
         context.record["positions_excluded"] = [list(each) for each in stressed.excluded]
         context.record["benchmarks_missing"] = {} if benchmarks is None else dict(benchmarks.missing)
+        context.record["var_not_split"] = unsplit
         context.record["scenarios"] = {
             f"{pnl.labels.method} {pnl.labels.horizon_days}": pnl.labels.note for pnl in results
         }
@@ -226,10 +256,62 @@ def _benchmarks(context: StageContext, book: Book, market: Market, needed_days: 
     )
 
 
+def _beside(
+    context: StageContext, benchmarks: Benchmarks | None, market: Market, plan: Plan, labels: Labels
+) -> list[Job]:
+    """Revalue benchmarks under the headline plan of the book, scenario for scenario the same levels."""
+    if benchmarks is None or not benchmarks.resolution.priced.positions.size:
+        return []
+    return [Job(book=_book_at(context, benchmarks.resolution, market, labels), plan=plan)]
+
+
 def _headline(settings: SimulateSettings, labels: list[Labels]) -> int:
     """Find the set that limits, contributions and portfolio figures are taken from."""
     wanted = (settings.headline_method, min(settings.horizons_days))
     return [(each.method, each.horizon_days) for each in labels].index(wanted)
+
+
+def _stressed_history(
+    context: StageContext, resolution: Resolution, market: Market
+) -> StressedHistory | None:
+    """Prepare the stressed expected shortfall, where it is wanted and the history is long enough."""
+    settings = context.settings.simulate
+    window, horizon = settings.stressed_window_days, min(settings.horizons_days)
+    if window is None:
+        return None
+    if market.dates.size < window + horizon:
+        if context.record is not None:
+            context.record["stressed_es"] = f"not computed: the history has {market.dates.size} dates"
+        return None
+    return StressedHistory.of(
+        resolution, market, window_days=window, horizon_days=horizon, block_size=settings.block_size
+    )
+
+
+def _stressed(
+    context: StageContext, history: StressedHistory, by_group: FloatArray, nodes: tuple[str, ...]
+) -> pa.Table:
+    """Measure every node in the worst window of the fund."""
+    settings = context.settings.simulate
+    found = history.worst(
+        by_group,
+        level=settings.es_level,
+        confidence=settings.interval_level,
+        on_failed=settings.on_failed_position,
+        portfolio_id=ROOT,
+        nodes=nodes,
+    )
+    if context.record is not None:
+        fund = found[ROOT]
+        context.record["stressed_es"] = {
+            "window": [day.isoformat() for day in fund.window],
+            "proxied_share": fund.proxied_share,
+            "missing_share": fund.missing_share,
+            "absent": [list(each) for each in fund.absent],
+        }
+    return stressed_rows(
+        found, horizon_days=history.labels.horizon_days, currency=context.settings.base_currency
+    )
 
 
 def _written(job: Job, pnl: Pnl) -> list[Path]:
@@ -264,6 +346,38 @@ def _files(resolution: Resolution, labels: Labels, staging: Path | None) -> Posi
 def _book_at(context: StageContext, resolution: Resolution, market: Market, labels: Labels) -> ResolvedBook:
     ages = context.settings.simulate.ageing == "calendar"
     return book_at(resolution, market, labels.horizon_days if ages else 0, context.settings.bell.exchange)
+
+
+def _explain(context: StageContext, book: Book, market: Market) -> None:
+    """Write what changed the value of the book since the earlier night; nothing before the first."""
+    tables = context.tables
+    night = earlier_night(tables.root, context.as_of)
+    if night is not None:
+        # The other night's tables are inputs of this one, at their own versions.
+        reads = {f"{name}@{night.tables.run_id}": night.tables.version(name) for name in _EXPLAINED}
+        tables.reads.update(reads)
+        if context.record is not None:
+            origin = {"run_id": night.tables.run_id, "as_of": night.as_of.isoformat()}
+            context.record["explained_from"] = origin
+    if tables.is_written("result.explain"):
+        return
+    if night is None:
+        tables.write("result.explain", contract("result.explain").schema.empty_table())
+        return
+    context.progress(f"explaining the change since {night.as_of}")
+    positions, instruments, holdings, factors, levels = (night.tables.read(name) for name in _EXPLAINED)
+    explanation = explain(
+        (
+            Book.from_tables(positions, instruments, holdings),
+            Market.from_tables(levels, factors, night.as_of),
+        ),
+        (book, market),
+        base_currency=context.settings.base_currency,
+        distributed=True,
+    )
+    tables.write("result.explain", explanation.table())
+    if context.record is not None:
+        context.record["not_explained"] = [list(each) for each in explanation.excluded]
 
 
 def _forecast(context: StageContext, book: Book, market: Market, parameters: RiskParameters) -> None:

@@ -32,6 +32,8 @@ def test_published_addresses_never_change():
         "BOOTSTRAP": 4,
         "CREDIT_FACTOR": 5,
         "CREDIT_DEFAULTS": 6,
+        "IMPORTANCE_PILOT": 7,
+        "IMPORTANCE": 8,
         "SOBOL_SCRAMBLE": 9,
         "BACKTEST_FILTERED": 20,
         "BACKTEST_SHORTFALL": 21,

@@ -113,6 +113,13 @@ def test_a_coupon_between_trade_and_settlement_is_not_fixed_yet():
     assert np.isnan(floating.fixed_rates).all()
 
 
+def test_a_floater_without_spread_pays_the_rate_alone():
+    flows = cash_flows(FLOATER | {"coupon": None}, AS_OF, held_from=AS_OF).floating
+    assert flows.spreads.tolist() == [0.0] * 3
+    accrued = accrued_interest(FLOATER | {"coupon": None}, AS_OF)
+    assert accrued == pytest.approx(1000.0 * 0.02 * 174 / 360, rel=1e-15)
+
+
 def test_the_sides_of_a_swap():
     pays, receives = (
         cash_flows(SWAP | {"pay_receive": side}, AS_OF, held_from=AS_OF) for side in ("pay", "receive")

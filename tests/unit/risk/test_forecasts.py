@@ -7,11 +7,11 @@ from acceleray.domain.scenario import FilteredHistorical, Historical
 from acceleray.risk.blocks import Job
 from acceleray.risk.calibration import calibrate_risk
 from acceleray.risk.forecasts import FORECAST_METHODS, forecast_table
-from acceleray.risk.market import revaluations
 from acceleray.risk.parameters import RiskParameters
 from acceleray.risk.plans import prepare
 from acceleray.risk.resolve import resolve
 from acceleray.risk.results import Pnl
+from acceleray.risk.revaluation import revaluations
 from acceleray.risk.valuation import position_pnl
 
 from .test_parameters import SETTINGS

@@ -48,6 +48,12 @@ STRESS = [
     {"portfolio_id": "Fund", "scenario": "crash", "pnl": -80.0},
     {"portfolio_id": "Equity", "scenario": "crash", "pnl": 15.0},
 ]
+SENSITIVITIES = [
+    {"portfolio_id": "Fund", "measure": measure, "factor_id": factor, "other_factor_id": "", "value": value}
+    for measure, factor, value in (
+        ("dv01", "1Y", -90.0), ("dv01", "5Y", -40.0), ("cs01", "A", -500.0), ("vega", "VIX", 70.0)
+    )
+]  # fmt: skip
 VALUES = [
     position("Equity/US"),
     position("Equity/EU", "failed"),
@@ -80,6 +86,7 @@ def outcome(limit: Limit, values=VALUES) -> dict:
         stress=table("result.stress", STRESS),
         portfolio=table("result.portfolio", PORTFOLIO),
         values=table("result.values", values),
+        sensitivities=table("result.sensitivities", SENSITIVITIES),
         scenarios=["crash", "flood"],
         settings=SETTINGS,
         as_of=AS_OF,
@@ -159,6 +166,16 @@ def test_what_was_not_computed_has_a_reason(given: Limit, reason: str) -> None:
     assert row["reason"] == reason
 
 
+def test_dv01_and_vega_are_the_sizes_of_their_sums() -> None:
+    row = outcome(limit(type="DV01", warning=100.0, limit=200.0), values=WHOLE)
+    assert (row["state"], row["value"], row["level"], row["horizon_days"]) == ("warning", 130.0, 0.0, 0)
+    assert outcome(limit(type="vega"), values=WHOLE)["value"] == 70.0
+    # A portfolio without rates has none; one without a priced position has no figure.
+    assert outcome(limit("Equity/US", type="DV01"), values=WHOLE)["value"] == 0.0
+    empty = outcome(limit("Equity/EU", type="vega"))
+    assert (empty["state"], empty["reason"]) == ("not_computed", "no position could be priced")
+
+
 def test_hard_limits_and_waivers_are_told() -> None:
     row = outcome(limit(warning=1.0, limit=2.0, hard=True, waived_until=AS_OF, owner="CIO"), values=WHOLE)
     assert (row["state"], row["owner"]) == ("breach", "CIO")
@@ -192,6 +209,7 @@ def test_two_limits_on_one_figure() -> None:
             stress=table("result.stress", []),
             portfolio=table("result.portfolio", []),
             values=table("result.values", []),
+            sensitivities=table("result.sensitivities", []),
             scenarios=[],
             settings=SETTINGS,
             as_of=AS_OF,
@@ -206,6 +224,7 @@ def test_no_limits() -> None:
         stress=table("result.stress", []),
         portfolio=table("result.portfolio", []),
         values=table("result.values", []),
+        sensitivities=table("result.sensitivities", []),
         scenarios=[],
         settings=SETTINGS,
         as_of=AS_OF,

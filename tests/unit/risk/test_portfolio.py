@@ -10,8 +10,9 @@ from acceleray.domain.tables import contract
 from acceleray.risk.active import Active
 from acceleray.risk.benchmarks import resolve_benchmarks
 from acceleray.risk.blocks import Job
-from acceleray.risk.market import measured, revaluations, revalue
+from acceleray.risk.market import measured, revalue
 from acceleray.risk.portfolio import portfolio_table
+from acceleray.risk.revaluation import revaluations
 from acceleray.risk.tables import nodes_with_positions, values_table
 
 from .conftest import make_book
@@ -227,7 +228,7 @@ def test_overlapping_paths_have_no_interval_of_tracking_error(book, market):
     active = against(pnl, market, ("MIX", "FUND", 1.0))
     row = figures(pnl, market, portfolios(("Fund", 3e5, "MIX")), active)["Fund", "tracking_error", ""]
     assert (row["ci_low"], row["ci_high"]) == (None, None)
-    assert "not independent" in row["note"]
+    assert "interval none: moves of 10 days overlap" in row["note"]
     assert "square root of 252/10" in row["note"]
 
 
@@ -248,16 +249,29 @@ def test_positions_that_are_left_out_are_said_beside_every_figure(market):
     assert "left out" not in found["Rates", "VaR", ""]["note"]
 
 
-def test_gains_that_were_not_kept_give_the_same_parts_of_es(book, market):
+def test_gains_that_were_not_kept_give_the_same_figures(book, market):
     kept, dropped = (
         revalue(book, market, Historical(window_days=300), keep_positions=keep) for keep in (True, False)
     )
     rows = [("MIX", "FUND", 1.0)]
     given = portfolios(("Fund", 3e5, "MIX"))
     one = figures(kept, market, given, against(kept, market, *rows))
-    two = figures(dropped, market, given, against(dropped, market, *rows))
-    for key, row in one.items():
-        if key[1] == "active_VaR" and key[2]:
-            assert two[key]["value"] is None
-        else:
-            assert two[key] == row
+    assert one == figures(dropped, market, given, against(dropped, market, *rows))
+
+
+@pytest.mark.parametrize("sampler", ["sobol", "importance"])
+def test_other_samplers_agree_with_plain_paths(book, market, sampler):
+    rows, given = [("MIX", "FUND", 0.8), ("MIX", "BOND", 0.2)], portfolios(("Fund", 3e5, "MIX"))
+    plain = revalue(book, market, MonteCarlo(n_paths=20_000, seed=4), block_size=1024)
+    other = revalue(book, market, MonteCarlo(n_paths=8192, seed=5, sampler=sampler), block_size=512)
+    assert (other.labels.weights is not None) == (sampler == "importance")
+    one = figures(plain, market, given, against(plain, market, *rows))
+    two = figures(other, market, given, against(other, market, *rows))
+    for name in ("tracking_error", "active_VaR", "active_ES"):
+        mine, theirs = one["Fund", name, ""], two["Fund", name, ""]
+        # Two independent samples: the difference within twice the sum of their 95 % half-widths.
+        room = (mine["ci_high"] - mine["ci_low"]) + (theirs["ci_high"] - theirs["ci_low"])
+        assert abs(mine["value"] - theirs["value"]) < room, name
+        parts = [row["value"] for key, row in two.items() if key[:2] == ("Fund", name) and key[2]]
+        if parts:
+            assert sum(parts) == pytest.approx(theirs["value"], rel=1e-9)

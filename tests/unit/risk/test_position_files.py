@@ -7,13 +7,12 @@ import pytest
 
 from acceleray.domain.scenario import Historical
 from acceleray.domain.tables import contract
-from acceleray.risk import market as market_module
-from acceleray.risk import valuation
+from acceleray.risk import revaluation, valuation
 from acceleray.risk.blocks import Job, block_gains
-from acceleray.risk.market import revaluations
 from acceleray.risk.plans import prepare
 from acceleray.risk.position_files import PositionFiles
 from acceleray.risk.resolve import resolve
+from acceleray.risk.revaluation import revaluations
 
 
 @pytest.fixture
@@ -54,7 +53,7 @@ def test_shards_change_no_bit(job, market, tmp_path, monkeypatch):
     # Two instruments a section, and a budget that one section fills.
     monkeypatch.setattr(valuation, "SECTION", 2)
     (sections,) = revaluations([job], market.base, keep_positions=True, distributed=False)
-    monkeypatch.setattr(market_module, "_SHARD_BYTES", 1)
+    monkeypatch.setattr(revaluation, "_SHARD_BYTES", 1)
     for path in tmp_path.iterdir():
         path.unlink()
     (cut,) = revaluations([job], market.base, keep_positions=True, distributed=False)

@@ -70,7 +70,7 @@ def test_a_good_book_resolves_whole(book, market):
         ("FUND", SWAP | {"calendar": "NOWHERE"}, "unknown calendar 'NOWHERE'"),
         ("FUND", SWAP | {"maturity": AS_OF}, "matured on 2018-12-28"),
         ("FUND", SWAP | {"market_price": 1.0}, "kind 'swap' has neither spread nor vol to meet it"),
-        ("FUND", SWAP | {"kind": "floater", "coupon": None}, "missing coupon"),
+        ("FUND", SWAP | {"kind": "floater", "last_fixing": None}, "missing last_fixing"),
         ("FUND", FX_FORWARD | {"currency": "EUR"}, "is the rate of EUR, the instrument's own currency"),
         ("FUND", FX_FORWARD | {"foreign_curve": None}, "missing foreign_curve"),
         ("FUND", FX_FORWARD | {"strike": -1.2}, "strike was -1.2, must be positive"),

@@ -1,12 +1,15 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from acceleray.domain.scenario import Historical, Move, Shock, Stress, StressScenario
+from acceleray.domain.book import Book
+from acceleray.domain.scenario import Historical, MonteCarlo, Move, Shock, Stress, StressScenario
 from acceleray.errors import UsageError
 from acceleray.numerics.tail import expected_shortfall, value_at_risk
+from acceleray.risk import cube
 from acceleray.risk.market import revalue
 
-from .conftest import make_book
+from .conftest import INSTRUMENTS, make_book
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +84,161 @@ def test_what_was_left_out_is_told(market):
     )
     assert pnl.excluded == (("Alpha/Long", "FUND", "missing factor_id: unknown factor 'NDX'"),)
     assert pnl.cube.shape == (7, 100)
-    with pytest.raises(UsageError, match="'VaR'"):
-        pnl.contributions("VaR")
-    with pytest.raises(UsageError, match="by: expected"):
+    with pytest.raises(UsageError, match="'VaR' or 'ES', was 'TVaR'"):
+        pnl.contributions("TVaR")
+    with pytest.raises(UsageError, match="cut by 'sector'"):
         pnl.contributions(by="sector")
+
+
+@pytest.fixture(scope="module")
+def labelled_book():
+    issuers = {"BOND": "ACME", "FUND": "FUNDCO", "OIL_FUT": "EXCHANGE", "SPX_FUT": "EXCHANGE"}
+    rows = make_book().instruments.to_pylist()
+    for row in rows:
+        row["issuer_id"] = issuers.get(row["instrument_id"])
+        row["attributes"] = [("sector", "energy" if "OIL" in row["instrument_id"] else "index")]
+    book = make_book()
+    return Book.from_tables(book.positions, pa.Table.from_pylist(rows, schema=book.instruments.schema))
+
+
+@pytest.fixture(scope="module")
+def kept(labelled_book, market):
+    return revalue(labelled_book, market, Historical(window_days=300), block_size=64)
+
+
+@pytest.fixture(scope="module")
+def summed(labelled_book, market):
+    """The same gains, but for those of positions, which are computed again when needed."""
+    return revalue(labelled_book, market, Historical(window_days=300), block_size=64, keep_positions=False)
+
+
+CUTS = [
+    ({"portfolio_id": "Alpha"}, ["FUND", "OIL_FUT", "SPX_FUT"]),
+    ({"portfolio_id": ["Alpha/*", "World"]}, ["CASH_EUR", "FUND", "OIL_FUT", "SPX_FUT", "SPX_FUT_EUR"]),
+    ({"instrument_id": "SPX*"}, ["SPX_FUT", "SPX_FUT_EUR"]),
+    ({"kind": ["option", "bond"]}, ["BOND", "CALL", "PUT"]),
+    ({"kind": "future", "currency": "USD"}, ["OIL_FUT", "SPX_FUT"]),
+    ({"issuer_id": "EX*"}, ["OIL_FUT", "SPX_FUT"]),
+    ({"factor_id": "OIL"}, ["OIL_FUT"]),
+    ({"attr_sector": "energy"}, ["OIL_FUT"]),
+    ({"portfolio_id": "Fund"}, sorted(row["instrument_id"] for row in INSTRUMENTS)),
+    ({"kind": "cash", "currency": "USD"}, []),
+]
+
+
+@pytest.mark.parametrize(("where", "names"), CUTS)
+def test_a_cut_is_the_sum_of_its_positions(kept, summed, where, names):
+    rows = [row for row, name in enumerate(kept.resolution.book.instrument_ids) if name in names]
+    expected = kept.cube[rows].sum(axis=0)
+    cut = kept.select(**where)
+    # Eight positions in another order.
+    np.testing.assert_allclose(cut.node(), expected, atol=1e-12 * np.abs(kept.cube).sum(axis=0).max())
+    again = summed.select(**where)
+    assert again.by_position is None
+    # Signed zeros aside, kept gains and gains computed again are the same bits.
+    np.testing.assert_array_equal(cut.node(), again.node())
+    assert cut.var(0.95).value == value_at_risk(-cut.node(), level=0.95)
+    assert sorted(set(cut.positions()["instrument_id"].to_pylist())) == names
+
+
+def test_cuts_of_cuts_and_their_nodes(kept):
+    cut = kept.select(kind="future").select(portfolio_id="Alpha")
+    np.testing.assert_array_equal(cut.node(), kept.select(kind="future", portfolio_id="Alpha").node())
+    np.testing.assert_array_equal(cut.node("Alpha"), cut.node())
+    assert not cut.node("World").any()
+    assert kept.select(kind="cash", currency="USD").es().value == 0.0
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ({"sector": "energy"}, "cut by 'sector'; did you mean 'attr_sector'"),
+        ({"kind": "optoin"}, "kind: nothing in the book is called 'optoin'; did you mean 'option'"),
+        (
+            {"portfolio_id": "Alfa"},
+            "portfolio_id: nothing in the book is called 'Alfa'; did you mean 'Alpha'",
+        ),
+        ({"instrument_id": "Z*"}, r"nothing in the book is called 'Z\*'"),
+    ],
+)
+def test_unknown_names_are_refused(kept, where, message):
+    with pytest.raises(UsageError, match=message):
+        kept.select(**where)
+
+
+@pytest.mark.parametrize("measure", ["ES", "VaR"])
+@pytest.mark.parametrize(
+    "by", ["instrument_id", "portfolio_id", "issuer_id", "currency", "kind", "factor_id", "attr_sector"]
+)
+def test_contributions_add_up_by_anything_with_and_without_kept_positions(kept, summed, measure, by):
+    total = (kept.es(0.95) if measure == "ES" else kept.var(0.95)).value
+    split = kept.contributions(measure, 0.95, by)
+    assert sum(split["value"].to_pylist()) == pytest.approx(total, rel=1e-9)
+    assert all(error >= 0.0 for error in split["std_error"].to_pylist())
+    assert split.equals(summed.contributions(measure, 0.95, by))
+
+
+def test_members_without_a_label_are_one_member(kept):
+    names = kept.contributions(by="issuer_id")["member_id"].to_pylist()
+    assert names == ["(none)", "ACME", "EXCHANGE", "FUNDCO"]
+
+
+def test_only_tail_scenarios_are_revalued_again(summed, monkeypatch):
+    asked = []
+    original = cube.group_gains
+
+    def spy(base, job, scenarios):
+        asked.append(scenarios.size)
+        return original(base, job, scenarios)
+
+    monkeypatch.setattr(cube, "group_gains", spy)
+    summed.contributions("ES", 0.975)
+    # 7.5 tail scenarios of 300, and those around the quantile.
+    assert 0 < sum(asked) < 60
+
+
+@pytest.mark.parametrize("measure", ["ES", "VaR"])
+def test_decomposition_is_the_algebra_of_its_definitions(kept, summed, measure):
+    level = 0.95
+    of = expected_shortfall if measure == "ES" else value_at_risk
+    table = kept.decomposition(measure, level, "portfolio_id")
+    assert table.equals(summed.decomposition(measure, level, "portfolio_id"))
+    losses, rows = -kept.node(), table.to_pylist()
+    assert sum(row["component"] for row in rows) == pytest.approx(float(of(losses, level=level)), rel=1e-9)
+    for row in rows:
+        own = -kept.node(row["member_id"])
+        rounding = 1e-9 * np.abs(losses).max()
+        assert row["standalone"] == pytest.approx(float(of(own, level=level)), abs=rounding)
+        without = float(of(losses - own, level=level))
+        assert row["incremental"] == pytest.approx(float(of(losses, level=level)) - without, abs=rounding)
+        assert row["marginal"] == pytest.approx(row["component"] / row["exposure"], rel=1e-12)
+        assert "standalone: " in row["note"]
+    exposure = {row["member_id"]: row["exposure"] for row in rows}
+    # A bond's market value; the euros of World with the notional of its future.
+    assert exposure["Rates"] > 0
+    fx, spx = 1.15, 2500.0
+    assert exposure["World"] == pytest.approx(50_000 * fx + 2 * 10 * spx * fx, rel=1e-12)
+
+
+def test_the_scenarios_behind_a_figure(kept):
+    es = kept.behind("ES", 0.975, "Alpha")
+    weights = np.array(es["weight"])
+    assert weights.sum() == pytest.approx(1.0, abs=1e-12)
+    assert weights @ np.array(es["loss"]) == pytest.approx(kept.es(0.975, "Alpha").value, rel=1e-12)
+    losses = -kept.node("Alpha")
+    scenarios = es["scenario"].to_pylist()
+    assert scenarios[0] == int(np.argmax(losses))
+    assert es["date"].to_pylist()[0] == kept.labels.dates[scenarios[0]].item()
+    var = kept.behind("VaR", 0.99)
+    assert np.array(var["weight"]).sum() == pytest.approx(1.0, abs=1e-12)
+    # The average around the quantile misses it by less than the losses around it differ.
+    around = np.array(var["loss"])
+    assert around.min() <= kept.var(0.99).value <= around.max()
+
+
+def test_sobol_sets_get_their_interval_from_their_randomisations(book, market):
+    pnl = revalue(book, market, MonteCarlo(n_paths=2048, seed=3, sampler="sobol"), block_size=64)
+    assert pnl.labels.replicates is not None
+    for found in (pnl.var(0.95), pnl.es(0.95)):
+        assert f"{pnl.labels.replicates} independent sections" in found.note
+        assert found.ci_low < found.value < found.ci_high
