@@ -120,6 +120,10 @@ def stress() -> pa.Table:
     return rows_of("result.stress", [row])
 
 
+def sensitivities() -> pa.Table:
+    return rows_of("result.sensitivities", [])
+
+
 def portfolio() -> pa.Table:
     row = {"portfolio_id": "Equity", "measure": "gross_leverage", "member_id": "", "value": 1.7}
     return rows_of("result.portfolio", [row | {"unit": "share", "note": "over NAV"}])
@@ -188,6 +192,7 @@ INPUTS = {
     "result.measures": measures,
     "result.stress": stress,
     "result.portfolio": portfolio,
+    "result.sensitivities": sensitivities,
     "result.values": values,
     "feature.panel": panel,
     "raw.controls": controls,

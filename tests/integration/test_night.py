@@ -76,7 +76,7 @@ def test_a_night_with_capital_benchmarks_and_holdings(small_night, tmp_path):
     }
     assert found["Fund", "nav", ""]["value"] == 5e6
     assert found["Fund", "tracking_error", ""]["value"] > 0
-    # 4000 units at a fifth of 20 000 a day; 20 000 at a fifth of 10 000.
+    # BRAVO: 15 000 units at a fifth of 5000 a day; ALPHA takes ten days, TRACKER one.
     assert found["Equity/Long", "days_to_liquidate_largest", ""]["value"] == 15_000 / (0.2 * 5000)
     assert found["Equity/Long", "instruments_without_adv", ""]["value"] == 1.0
     parts = [row["value"] for key, row in found.items() if key[:2] == ("Fund", "active_ES") and key[2]]
