@@ -315,6 +315,7 @@ def _limits(var: float) -> list[dict[str, Any]]:
                 "level": 0.0 if stressed else 0.99 if type_ == "VaR" else 0.975,
                 "horizon_days": 0 if stressed else 1,
                 "scenario": scenario,
+                "unit": "amount",
                 "state": state,
                 "value": used * limit,
                 "ci_low": None if stressed else 0.86 * used * limit,

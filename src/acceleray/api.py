@@ -77,6 +77,7 @@ class Book(_book.Book):
         *,
         positions: Source,
         instruments: Source,
+        holdings: Source | None = None,
         functions: Mapping[str, Callable[..., Any]] | None = None,
     ) -> Book:
         """Read and validate a book.
@@ -85,6 +86,8 @@ class Book(_book.Book):
         ----------
         positions, instruments : path or table
             CSV or Parquet files, or Arrow, pandas or Polars tables, with the columns of the inputs reference.
+        holdings : path or table, optional
+            What funds hold, to look through them.
         functions : mapping of str to callable, optional
             What instruments of kind quantlib name in their column ``function``. Each takes the date, the
             levels of its factors by id, and the instrument's row, and gives a QuantLib instrument and engine.
@@ -94,8 +97,17 @@ class Book(_book.Book):
         InputDataError
             Naming file, line, column and value of what is wrong.
         """
-        book = cls.from_tables(read_valid("positions", positions), read_valid("instruments", instruments))
-        return cls(positions=book.positions, instruments=book.instruments, functions=functions or {})
+        book = cls.from_tables(
+            read_valid("positions", positions),
+            read_valid("instruments", instruments),
+            None if holdings is None else read_valid("holdings", holdings),
+        )
+        return cls(
+            positions=book.positions,
+            instruments=book.instruments,
+            holdings=book.holdings,
+            functions=functions or {},
+        )
 
 
 class Market(_market.Market):

@@ -66,6 +66,24 @@ L2,sme,50000.25,0.031,0.4,
 L3,corporate,1e6,0.004,0.6,A
 """
 
+PORTFOLIOS = """portfolio_id,nav,benchmark_id
+Fund,500000,MIX
+Equity,20000,MIX
+Bonds,,
+"""
+
+BENCHMARKS = """benchmark_id,instrument_id,weight
+MIX,AAPL,0.6
+MIX,IBM,0.3
+MIX,CASH-USD,0.1
+BONDS,AAA-2038,0.95
+"""
+
+HOLDINGS = """fund_id,instrument_id,weight
+TRACKER,AAPL,0.4
+TRACKER,IBM,0.5
+"""
+
 SCENARIOS = """- name: sell-off
   shocks:
     - select: {kind: spot}
@@ -111,6 +129,16 @@ class InputsProject:
             "dividend_yields": {"spx_yield": {"source": "test", "value": 0.02}},
         }
         return Settings.model_validate(given | changes)
+
+    def add_optional(self) -> dict[str, Any]:
+        """Write the inputs that a night can do without, and return the settings that name them all."""
+        self.write("positions", self.read("positions") + "Equity/US,TRACKER,7\n")
+        self.write("instruments", self.read("instruments") + "TRACKER,fund,USD,SPX" + "," * 17 + "\n")
+        self.write("portfolios", PORTFOLIOS)
+        self.write("benchmarks", BENCHMARKS)
+        self.write("holdings", HOLDINGS)
+        names = ("obligors", "portfolios", "benchmarks", "holdings")
+        return {"inputs": {name: f"inputs/{name}.csv" for name in names}}
 
     def scenarios(self) -> list[Scenario]:
         import yaml

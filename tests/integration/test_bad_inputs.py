@@ -256,3 +256,123 @@ def test_row_rules_name_the_cell(inputs_project, name, old, new, column, reason)
     found = next(f for f in _findings(inputs_project) if f.file == f"inputs/{name}.csv")
     assert (found.code, found.line, found.column) == (3, line, column)
     assert reason in found.message
+
+
+def test_good_optional_inputs_have_no_findings(inputs_project):
+    settings = inputs_project.settings(**inputs_project.add_optional())
+    checked = load_inputs(settings, inputs_project.path, inputs_project.scenarios())
+    assert checked.findings == ()
+    assert [row["benchmark_id"] for row in checked.tables["raw.portfolios"].to_pylist()] == [
+        None,
+        "MIX",
+        "MIX",
+    ]
+    assert checked.tables["raw.benchmarks"].num_rows == 4
+    assert checked.tables["raw.holdings"].num_rows == 2
+    controls = {row["input"]: row for row in checked.tables["raw.controls"].to_pylist()}
+    assert controls["holdings"]["amount_total"] == 0.9
+    # Without them their tables are there and empty.
+    tables = load_inputs(inputs_project.settings(), inputs_project.path).tables
+    assert [tables[f"raw.{name}"].num_rows for name in ("portfolios", "benchmarks", "holdings")] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "column", "message"),
+    [
+        ("portfolios", "Equity,20000", "Equty,20000", "portfolio_id", "did you mean 'Equity'?"),
+        ("portfolios", "500000,MIX", "500000,MIXX", "benchmark_id", "not a benchmark of benchmarks; did you"),
+        ("portfolios", "500000", "-1", "nav", "more than 0"),
+        ("portfolios", "Equity,20000", "Fund,20000", "portfolio_id", "same portfolio_id as in line"),
+        ("benchmarks", "MIX,IBM", "MIX,IBN", "instrument_id", "not an instrument of instruments; did you"),
+        ("benchmarks", "IBM,0.3", "IBM,30", "weight", "percent where a fraction is meant"),
+        ("benchmarks", "IBM,0.3", "IBM,0.5", "benchmark_id", "'MIX' has weights that add up to more than 1"),
+        (
+            "holdings",
+            "IBM,0.5",
+            "IBM,0.7",
+            "fund_id",
+            "'TRACKER' has weights that add up to more than 1: 1.1",
+        ),
+        ("holdings", "TRACKER,AAPL", "AAPL,AAPL", "fund_id", "not an instrument of kind fund"),
+        ("holdings", "IBM,0.5", "IBM,-0.5", "weight", "from 0 to 1"),
+        ("holdings", "TRACKER,IBM", "TRACKER,AAPL", "instrument_id", "same fund_id and instrument_id"),
+    ],
+)
+def test_rows_of_optional_inputs_name_the_cell(inputs_project, name, old, new, column, message):
+    changes = inputs_project.add_optional()
+    line = inputs_project.replace(name, old, new)
+    found = [f for f in _findings(inputs_project, **changes) if f.file == f"inputs/{name}.csv"]
+    chosen = next(f for f in found if f.column == column and f.line == line)
+    assert chosen.code == 3
+    assert message in chosen.message
+    assert chosen.hint
+
+
+def test_an_unreadable_benchmark_file_is_reported_once(inputs_project):
+    changes = inputs_project.add_optional()
+    (inputs_project.path / "inputs" / "benchmarks.csv").unlink()
+    (finding,) = _findings(inputs_project, **changes)
+    assert finding.file == "inputs/benchmarks.csv"
+
+
+_HEADER = (
+    "instrument_id,kind,currency,factor_id,expiry,option_type,exercise,strike,vol_factor,surface,"
+    "discount_curve,foreign_curve,projection_curve,issue_date,maturity,coupon,fixed_rate,pay_receive,"
+    "frequency,face,day_count,last_fixing,calendar,function,depends_on\n"
+)
+_OPTION = "P,option,USD,SPX,2019-03-15,put,european,2500,VIX,,usd,,,,,,,,,,,,,,\n"
+_FLOATER = "F,floater,USD,,,,,,,,usd,,usd,2018-06-01,2028-06-01,0.01,,,4,100,ACT/360,0.02,XNYS,,\n"
+_FORWARD = "W,fx_forward,USD,EURUSD,2019-03-15,,,1.15,,,usd,usd,,,,,,,,,,,,,\n"
+_CUSTOM = "Q,quantlib,USD,,,,,,,,,,,,,,,,,,,,,book.price,SPX VIX\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "column", "message"),
+    [
+        ("VIX,,usd", ",,usd", "vol_factor", "kind option needs it, or a surface"),
+        ("VIX,,usd", "VIX,SMILE,usd", "surface", "is given beside vol_factor"),
+        ("VIX,,usd", ",SMIL,usd", "surface", "not a surface of factors; did you mean 'SMILE'?"),
+        ("usd,usd,,,", "usd,usq,,,", "foreign_curve", "not a curve of factors or of the settings; did you"),
+        ("usd,,usd,2018", "usd,,usq,2018", "projection_curve", "not a curve of factors"),
+        ("0.02,XNYS", ",XNYS", "last_fixing", "a coupon is running"),
+        ("XNYS", "XNYX", "calendar", "not an exchange calendar; did you mean"),
+        ("SPX VIX", "SPX VIXX", "depends_on", "names 'VIXX', which is not a factor of factors; did you mean"),
+    ],
+)
+def test_names_of_every_kind_of_instrument_are_looked_up(inputs_project, old, new, column, message):
+    inputs_project.write("factors", _with_surface(inputs_project.read("factors")))
+    market = inputs_project.read("market")
+    inputs_project.write("market", market + "2018-12-28,V90,0.3,\n")
+    text = _HEADER + _OPTION + _FLOATER + _FORWARD + _CUSTOM
+    inputs_project.write("instruments", text)
+    inputs_project.write("positions", "portfolio_id,instrument_id,quantity\nA,P,1\nA,F,1\nA,W,1\nA,Q,1\n")
+    assert _findings(inputs_project) == []
+    line = inputs_project.replace("instruments", old, new)
+    found = _only(_findings(inputs_project))
+    assert (found["line"], found["column"]) == (line, column)
+    assert message in found["message"]
+
+
+@pytest.mark.parametrize(
+    ("row", "column"),
+    [
+        ("V90,implied_vol,,,1.0,SMILE,", "moneyness"),
+        ("V90,implied_vol,,,,SMILE,0.9", "tenor_years"),
+        ("V90,implied_vol,,,1.0,,0.9", "surface"),
+        ("V90,spot,,,1.0,SMILE,0.9", "surface"),
+        ("V90,implied_vol,,USD,1.0,,", "curve"),
+    ],
+)
+def test_points_of_curves_and_surfaces_are_whole(inputs_project, row, column):
+    text = _with_surface(inputs_project.read("factors")).replace("V90,implied_vol,,,1.0,SMILE,0.9", row)
+    inputs_project.write("factors", text)
+    inputs_project.write("market", inputs_project.read("market") + "2018-12-28,V90,0.3,\n")
+    found = next(f for f in _findings(inputs_project) if f.file == "inputs/factors.csv")
+    assert found.column == column
+
+
+def _with_surface(factors: str) -> str:
+    lines = [line.split(",") for line in factors.strip().split("\n")]
+    rows = [",".join((*row[:3], "", "", "", "", row[3])) for row in lines[1:]]
+    head = "factor_id,kind,currency,curve,tenor_years,surface,moneyness,max_age_days"
+    return "\n".join([head, *rows, "V90,implied_vol,,,1.0,SMILE,0.9,"]) + "\n"

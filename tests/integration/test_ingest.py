@@ -97,6 +97,35 @@ def test_parquet_and_python_sources_give_the_same_tables_and_obligors_may_be_abs
     assert context.tables.read("raw.obligors").num_rows == 0
 
 
+def test_optional_inputs_equal_the_witness_good_and_bad(inputs_project, spark):
+    changes = inputs_project.add_optional()
+    context = _context(inputs_project, spark, **changes)
+    ingest.run(context)
+    assert _hashes(context) == _witness(context)
+    assert context.tables.read("raw.benchmarks").num_rows == 4
+
+    inputs_project.replace("portfolios", "500000,MIX", "500000,MIXX")
+    inputs_project.replace("portfolios", "Bonds,,", "Bnds,,")
+    inputs_project.replace("benchmarks", "MIX,IBM,0.3", "MIX,IBM,0.9")
+    inputs_project.replace("benchmarks", "AAA-2038,0.95", "SPX-PUT,95")
+    inputs_project.replace("instruments", "2019-03-15", "2018-12-21")
+    inputs_project.replace("holdings", "TRACKER,IBM", "IBM,IBX")
+    inputs_project.replace("holdings", "TRACKER,AAPL,0.4", "TRACKER,AAPL,nan")
+    context = _context(inputs_project, spark, "r2", ingest={"on_bad_rows": "exclude"}, **changes)
+    with pytest.raises(InputDataError, match="the benchmarks input has no row that can be used"):
+        ingest.run(context)
+    inputs_project.write("benchmarks", inputs_project.read("benchmarks") + "CASH,CASH-USD,1\n")
+    inputs_project.write("holdings", inputs_project.read("holdings") + "TRACKER,SAP,1\n")
+    ingest.run(context)
+    assert _hashes(context) == _witness(context)
+    rejected = context.tables.read("raw.rejected").to_pylist()
+    found = {(row["input"], row["line"], row["column"]): row["reason"] for row in rejected}
+    assert found["portfolios", 2, "benchmark_id"] == ("is not a benchmark of benchmarks; did you mean 'MIX'?")
+    assert found["benchmarks", 2, "benchmark_id"] == "has weights that add up to more than 1: 1.600000000"
+    assert found["benchmarks", 5, "instrument_id"] == "ended on 2018-12-21, not after as_of"
+    assert found["holdings", 3, "fund_id"].startswith("is not an instrument of kind fund")
+
+
 def _spoil(project) -> None:
     """One of each kind of row problem, with what follows from them."""
     project.replace("factors", "IBM,spot,USD,5", "IBM,spott,USD,5")

@@ -38,6 +38,7 @@ LIMITS = (
     Limit(portfolio_id="Fund", type="VaR", warning=100.0, limit=200.0),
     Limit(portfolio_id="Equity", type="stress", scenario="crash", warning=10.0, limit=50.0, owner="CIO"),
     Limit(portfolio_id="Equity", type="ES", warning=100.0, limit=200.0),
+    Limit(portfolio_id="Equity", type="leverage", unit="share", warning=1.0, limit=1.5),
 )
 
 
@@ -119,6 +120,15 @@ def stress() -> pa.Table:
     return rows_of("result.stress", [row])
 
 
+def sensitivities() -> pa.Table:
+    return rows_of("result.sensitivities", [])
+
+
+def portfolio() -> pa.Table:
+    row = {"portfolio_id": "Equity", "measure": "gross_leverage", "member_id": "", "value": 1.7}
+    return rows_of("result.portfolio", [row | {"unit": "share", "note": "over NAV"}])
+
+
 def values() -> pa.Table:
     common = {"portfolio_id": "Equity/US", "quantity": 1.0}
     return rows_of(
@@ -193,6 +203,8 @@ INPUTS = {
     "result.forecasts": forecasts,
     "result.measures": measures,
     "result.stress": stress,
+    "result.portfolio": portfolio,
+    "result.sensitivities": sensitivities,
     "result.values": values,
     "result.tabulated": tabulated,
     "feature.panel": panel,
@@ -328,10 +340,12 @@ def test_limits_meet_their_figures(done) -> None:
     assert rows["Fund", "VaR"]["ci_low"] == 140.0
     assert (rows["Equity", "stress"]["state"], rows["Equity", "stress"]["utilisation"]) == ("breach", 1.2)
     assert rows["Equity", "ES"]["state"] == "not_computed"
+    leverage = rows["Equity", "leverage"]
+    assert (leverage["value"], leverage["unit"], leverage["state"]) == (1.7, "share", "breach")
 
 
 def test_the_run_record_counts_what_was_found(done) -> None:
-    assert done.record["limits"] == {"breach": 1, "not_computed": 1, "warning": 1}
+    assert done.record["limits"] == {"breach": 2, "not_computed": 1, "warning": 1}
     assert done.record["quality"] == {"aged": 2, "approximate": 1, "excluded": 1, "rejected": 1, "stale": 2}
     assert sum(done.record["drift"].values()) == len(FEATURES)
 

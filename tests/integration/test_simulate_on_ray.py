@@ -43,6 +43,18 @@ SCENARIOS = (
 )
 
 
+PORTFOLIOS = [
+    {"portfolio_id": "Alpha", "nav": 1e5, "benchmark_id": "MIX"},
+    {"portfolio_id": "Fund", "nav": 4e5, "benchmark_id": "MIX"},
+    {"portfolio_id": "Rates", "benchmark_id": "CURVE"},
+]
+BENCHMARKS = [
+    {"benchmark_id": "CURVE", "instrument_id": "OIL_FUT", "weight": 1.0},
+    {"benchmark_id": "MIX", "instrument_id": "BOND", "weight": 0.4},
+    {"benchmark_id": "MIX", "instrument_id": "FUND", "weight": 0.5},
+]
+
+
 def bad(kind):
     raise NumericalError("no price") if kind == "ours" else RuntimeError("broken")
 
@@ -96,6 +108,9 @@ def _stage(folder, market, book, fits):
         "raw.positions": book.positions,
         "raw.instruments": book.instruments,
         "raw.factors": pa.Table.from_pylist(FACTORS_FULL, schema=contract("raw.factors").schema),
+        "raw.portfolios": _table("raw.portfolios", PORTFOLIOS),
+        "raw.benchmarks": _table("raw.benchmarks", BENCHMARKS),
+        "raw.holdings": _table("raw.holdings", []),
         "market.levels": _levels(market),
         **fits,
     }
@@ -144,11 +159,58 @@ def _stage(folder, market, book, fits):
             mine = pnl[(pnl.method == "monte_carlo_t") & (pnl.horizon_days == row["horizon_days"])]
             losses = -mine.groupby("scenario").pnl.sum().to_numpy()
             assert row["value"] == pytest.approx(np.sort(losses)[1485 - 1], rel=1e-9)
+    _check_portfolio_figures(written, record)
     # Once more, as after a crash: nothing is computed or written again.
     lines.clear()
     simulate.run(context)
     assert lines == []
     return {name: content_hash(table, contract(name).key) for name, table in written.items()}
+
+
+def _check_portfolio_figures(written, record):
+    """Recompute the figures against NAV and benchmark from the published paths and levels."""
+    found = {
+        (row["portfolio_id"], row["measure"], row["member_id"]): row
+        for row in written["result.portfolio"].to_pylist()
+    }
+    headline = {
+        (row["portfolio_id"], row["measure"]): row
+        for row in written["result.measures"].to_pylist()
+        if (row["method"], row["horizon_days"]) == ("historical", 1)
+    }
+    for name in ("VaR", "ES"):
+        share, amount = found["Fund", name, ""], headline["Fund", name]
+        assert share["value"] == amount["value"] / 4e5
+        assert share["unit"] == "share"
+    pnl = written["result.pnl"].to_pandas()
+    paths = pnl[(pnl.method == "historical") & (pnl.horizon_days == 1)]
+    fund = paths.groupby("scenario").pnl.sum()
+    values = {row["instrument_id"]: row for row in written["result.values"].to_pylist()}
+    benchmark = 0.0
+    for name, weight in (("BOND", 0.4), ("FUND", 0.5)):
+        own = paths[paths.instrument_id == name].set_index("scenario").pnl
+        benchmark = benchmark + weight * own / values[name]["market_value"]
+    active = (fund - 4e5 * benchmark).to_numpy()
+    row = found["Fund", "tracking_error", ""]
+    assert row["value"] == pytest.approx(active.std(ddof=1) / 4e5 * np.sqrt(252), rel=1e-9)
+    assert row["ci_low"] < row["value"] < row["ci_high"]
+    # The 99 % quantile of 150 paths is the 149th.
+    total = found["Fund", "active_VaR", ""]["value"]
+    assert total == pytest.approx(np.sort(-active)[149 - 1], rel=1e-9)
+    for name in ("active_VaR", "active_ES"):
+        parts = [r["value"] for key, r in found.items() if key[:2] == ("Fund", name) and key[2]]
+        assert sum(parts) == pytest.approx(found["Fund", name, ""]["value"], rel=1e-9)
+    # A benchmark that cannot be computed says so.
+    assert record["benchmarks_missing"].keys() == {"CURVE"}
+    assert found["Rates", "active_ES", ""]["value"] is None
+    assert "of which there is no share" in found["Rates", "active_ES", ""]["note"]
+    assert ("World", "tracking_error", "") not in found
+    # No benchmark is in any other figure.
+    assert {key[0] for key in headline} == {key[0] for key in found}
+
+
+def _table(name, rows):
+    return pa.Table.from_pylist(rows, schema=contract(name).schema)
 
 
 def _levels(market):

@@ -28,7 +28,7 @@ _MEANINGS: Mapping[str, Mapping[str, str]] = {
         "instrument_id": "Name of the instrument.",
         "kind": "How it is priced.",
         "currency": "Currency of its price: the base currency, or one that has a factor of kind `fx`.",
-        "issuer_id": "Who issued it; kept, not used in any figure.",
+        "issuer_id": "Who issued it, for the concentration by issuer.",
         "factor_id": "The factor whose level is its price, or its underlying.",
         "multiplier": "Payoff units per unit held; 1 if empty.",
         "expiry": "Last day of a future, FX forward or option.",
@@ -79,6 +79,22 @@ _MEANINGS: Mapping[str, Mapping[str, str]] = {
         "factor_id": "An accepted row of factors.",
         "value": "Level of the factor, in the range of its kind.",
         "available_from": "First day on which the value was known; its own date if empty.",
+    },
+    "portfolios": {
+        "portfolio_id": "`Fund`, or a portfolio that positions are in or below.",
+        "nav": "Net asset value in base currency; the market value of the positions stands in if empty.",
+        "benchmark_id": "What active figures are relative to; none if empty, and none is inherited.",
+    },
+    "benchmarks": {
+        "benchmark_id": "Name of the benchmark.",
+        "instrument_id": "An accepted row of instruments that has not ended by `as_of`; no future, forward "
+        "or swap, which has no value to hold a share of.",
+        "weight": "Share of the benchmark's value; what the weights leave of one is cash.",
+    },
+    "holdings": {
+        "fund_id": "An accepted instrument of kind `fund`.",
+        "instrument_id": "What it holds; an accepted row of instruments that has not ended by `as_of`.",
+        "weight": "Share of the fund's value; what the weights leave of one is cash.",
     },
     "pnl": {
         "date": "Session on which the gain was made.",

@@ -102,6 +102,12 @@ class InputsSettings(_Model):
     """History of every factor."""
     factors: str = "inputs/factors.csv"
     """What the factors are."""
+    portfolios: str | None = None
+    """Net asset value and benchmark of portfolios; without it the market value stands for the NAV."""
+    benchmarks: str | None = None
+    """Weights of the instruments of each benchmark."""
+    holdings: str | None = None
+    """What funds hold, to look through them; other funds move with their own factor."""
     obligors: str | None = None
     """The loan book; without it no credit figure is computed."""
 
@@ -277,6 +283,8 @@ class SimulateSettings(_Model):
     stressed_window_days: Positive | None = 250
     """Moves in the window of stressed expected shortfall: of the whole history, the one that is worst for the
     fund; null for no such figure. A history that is shorter than the window has none."""
+    participation: Annotated[float, Field(gt=0.0, le=1.0)] = 0.2
+    """Share of an instrument's average daily volume that is traded a day when a position is liquidated."""
     backtest_days: Positive = 250
     """Past sessions that are forecast."""
     on_failed_position: Literal["exclude", "stop"] = "exclude"
@@ -451,16 +459,27 @@ class Scenario(_Model):
         return self
 
 
+# Limits whose unit is not an amount or its share of NAV.
+_LIMIT_UNITS = {
+    "tracking_error": ("share",),
+    "leverage": ("share",),
+    "issuer": ("share",),
+    "liquidity": ("days",),
+}
+
+
 class Limit(_Model):
     """A warning and a limit for one measure of one portfolio."""
 
     portfolio_id: str
     """A node of the hierarchy; `Fund` is the whole book."""
-    type: Literal["VaR", "ES", "stress", "DV01", "vega"]
-    """Which figure is limited; VaR and ES are those of `simulate.headline_method`, DV01 and vega the sizes of
-    the sums over all rates and vols."""
-    unit: Literal["amount"] = "amount"
-    """Unit of warning and limit: an amount in base currency."""
+    type: Literal["VaR", "ES", "stress", "DV01", "vega", "tracking_error", "leverage", "issuer", "liquidity"]
+    """Which figure is limited. VaR and ES are those of `simulate.headline_method`, DV01 and vega the sizes of
+    the sums over all rates and vols; the tracking error is annualised, leverage is gross, issuer is the
+    largest one, liquidity is the slowest instrument's."""
+    unit: Literal["amount", "share", "days"] = "amount"
+    """Unit of warning and limit: an `amount` in base currency or a `share` of NAV; `share` for
+    tracking_error, leverage and issuer, `days` for liquidity."""
     level: Level | None = None
     """Level of VaR or ES; by default that of `simulate`."""
     horizon_days: Positive = 1
@@ -468,9 +487,9 @@ class Limit(_Model):
     scenario: str | None = None
     """Name of the market scenario of a stress limit."""
     warning: Annotated[float, Field(gt=0)]
-    """Amount above which the state is `warning`."""
+    """Figure above which the state is `warning`."""
     limit: Annotated[float, Field(gt=0)]
-    """Amount above which the state is `breach`."""
+    """Figure above which the state is `breach`."""
     hard: bool = False
     """Noted beside a breach."""
     owner: str | None = None
@@ -484,6 +503,9 @@ class Limit(_Model):
             raise ValueError("warning must not exceed limit")
         if (self.type == "stress") != (self.scenario is not None):
             raise ValueError("scenario goes with type stress, and only with it")
+        units = _LIMIT_UNITS.get(self.type, ("amount", "share"))
+        if self.unit not in units:
+            raise ValueError(f"unit of type {self.type} must be {' or '.join(units)}, was {self.unit}")
         return self
 
 

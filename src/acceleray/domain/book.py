@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from acceleray.domain.table_contract import TableContract, table
+from acceleray.domain.table_contract import TableContract
 from acceleray.domain.tables import contract
 from acceleray.errors import InputDataError, SchemaError
 
@@ -20,16 +20,6 @@ __all__ = ["ROOT", "Book", "is_below"]
 
 # The node above all portfolios.
 ROOT = "Fund"
-
-# No stage reads holdings from a file, so this is not among the tables of the lake.
-_HOLDINGS = table(
-    "raw.holdings",
-    "ingest",
-    "fund_id instrument_id",
-    fund_id=pa.string(),
-    instrument_id=pa.string(),
-    weight=pa.float64(),
-)
 
 
 def is_below(portfolio_id: str, node: str) -> bool:
@@ -106,7 +96,9 @@ class Book:
                 hint=f"Leave the leading {ROOT!r} out of portfolio_id.",
             )
         if holdings is not None:
-            holdings = _conform(holdings, _HOLDINGS, required=("fund_id", "instrument_id", "weight"))
+            holdings = _conform(
+                holdings, contract("raw.holdings"), required=("fund_id", "instrument_id", "weight")
+            )
             lines = list(
                 zip(holdings["fund_id"].to_pylist(), holdings["instrument_id"].to_pylist(), strict=True)
             )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-__all__ = ["EVERY_DAY", "BusinessDays", "business_days"]
+__all__ = ["EVERY_DAY", "BusinessDays", "business_days", "calendar_names"]
 
 # The sessions are those between these dates, whatever today is: exchange_calendars by itself ends a year from
 # now, and a bond's payment dates must not depend on the day of the computation.
@@ -75,6 +75,14 @@ class BusinessDays:
 
 # Without a calendar nothing is rolled, and days are calendar days.
 EVERY_DAY = BusinessDays(name="every day", ordinals=None)
+
+
+@cache
+def calendar_names() -> frozenset[str]:
+    """Names that `business_days` knows, with their aliases."""
+    import exchange_calendars
+
+    return frozenset(exchange_calendars.get_calendar_names(include_aliases=True))
 
 
 @cache

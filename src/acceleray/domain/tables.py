@@ -110,6 +110,30 @@ _TABLES = (
         rating=_STRING,
     ),
     table(
+        "raw.portfolios",
+        "ingest",
+        "portfolio_id",
+        portfolio_id=_STRING,
+        nav=_FLOAT,
+        benchmark_id=_STRING,
+    ),
+    table(
+        "raw.benchmarks",
+        "ingest",
+        "benchmark_id instrument_id",
+        benchmark_id=_STRING,
+        instrument_id=_STRING,
+        weight=_FLOAT,
+    ),
+    table(
+        "raw.holdings",
+        "ingest",
+        "fund_id instrument_id",
+        fund_id=_STRING,
+        instrument_id=_STRING,
+        weight=_FLOAT,
+    ),
+    table(
         "raw.rejected",
         "ingest",
         "input line column reason",
@@ -374,6 +398,22 @@ _TABLES = (
         window_to=_DATE,
     ),
     table(
+        "result.portfolio",
+        "simulate",
+        "portfolio_id measure member_id",
+        portfolio_id=_STRING,
+        measure=_STRING,
+        # Currency of an exposure, instrument of a contribution; "" for figures of the portfolio as a whole.
+        member_id=_STRING,
+        value=_FLOAT,
+        ci_low=_FLOAT,
+        ci_high=_FLOAT,
+        # "amount" in base currency, "share" of the NAV, "days", "count".
+        unit=_STRING,
+        # How the figure is defined, or why there is none.
+        note=_STRING,
+    ),
+    table(
         "result.forecasts",
         "simulate",
         "portfolio_id method level date",
@@ -494,6 +534,8 @@ _TABLES = (
         level=_FLOAT,
         horizon_days=_INT,
         scenario=_STRING,
+        # Of value, interval, warning and limit: "amount" in base currency, "share" of NAV, "days".
+        unit=_STRING,
         state=_STRING,
         value=_FLOAT,
         ci_low=_FLOAT,

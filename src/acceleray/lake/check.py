@@ -22,11 +22,14 @@ from acceleray.lake.inputs import FILE, LINE, InputSource, open_source
 from acceleray.lake.references import (
     examine_keys,
     examine_references,
+    examine_weights,
     factor_references,
     free_factors,
+    fund_references,
+    holder_references,
     instrument_references,
     market_references,
-    position_references,
+    portfolio_references,
 )
 from acceleray.lake.validate import LATER, PROBLEMS, examine_rows, examined_schema, split
 
@@ -112,9 +115,8 @@ def load_inputs(
         if name not in sources:
             return examined_schema(contract).empty_table()
         parts = [examine_rows(rows, contract, **facts) for rows in sources[name].batches()]
-        return examine_keys(
-            pa.concat_tables([examined_schema(contract).empty_table(), *parts]).combine_chunks(), contract
-        )
+        examined = pa.concat_tables([examined_schema(contract).empty_table(), *parts]).combine_chunks()
+        return examine_weights(examine_keys(examined, contract), contract)
 
     # Factors first: they say what a market value may be and what an instrument may name.
     examined = examine("factors")
@@ -127,21 +129,33 @@ def load_inputs(
     kinds = dict(zip(factors["factor_id"].to_pylist(), factors["kind"].to_pylist(), strict=True))
 
     judged["market"] = examine("market", as_of=settings.as_of, factor_kinds=kinds)
-    judged["instruments"] = examine("instruments")
+    judged["instruments"] = examine("instruments", as_of=settings.as_of)
     if "factors" not in unreadable:
         judged["market"] = examine_references(judged["market"], market_references(factors, refused))
         references = instrument_references(factors, refused, settings.base_currency)
         judged["instruments"] = examine_references(judged["instruments"], references)
-    judged["positions"] = examine("positions")
+    for name in ("positions", "benchmarks", "portfolios", "holdings", "obligors"):
+        judged[name] = examine(name)
     if "instruments" not in unreadable:
         instruments = _accepted(judged["instruments"], "instruments")
-        known = position_references(
+        rejected_ids = _refused(judged["instruments"], "instrument_id")
+        held = holder_references(
             instruments["instrument_id"].to_pylist(),
-            _refused(judged["instruments"], "instrument_id"),
+            rejected_ids,
             ended_instruments(instruments, settings.as_of),
         )
-        judged["positions"] = examine_references(judged["positions"], known)
-    judged["obligors"] = examine("obligors")
+        funds = instruments.filter(pc.equal(instruments["kind"], "fund"))["instrument_id"].to_pylist()
+        judged["positions"] = examine_references(judged["positions"], held)
+        judged["benchmarks"] = examine_references(judged["benchmarks"], held)
+        judged["holdings"] = examine_references(
+            judged["holdings"], [*held, *fund_references(funds, rejected_ids)]
+        )
+    if "positions" not in unreadable:
+        # Names on rejected rows count as known: one mistake should not be reported twice.
+        unread = settings.inputs.benchmarks is not None and "benchmarks" in unreadable
+        benchmarks = None if unread else _names(judged["benchmarks"], "benchmark_id")
+        nodes = portfolio_references(_names(judged["positions"], "portfolio_id"), benchmarks)
+        judged["portfolios"] = examine_references(judged["portfolios"], nodes)
 
     accepted = {name: _accepted(judged[name], name) for name in judged}
     rejected = pa.concat_tables([split(judged[name], INPUTS[name])[1] for name in INPUTS])

@@ -206,7 +206,7 @@ def check_limits(
         checks = [("portfolio_id", limit.portfolio_id, nodes)]
         if limit.scenario is not None:
             checks.append(("scenario", limit.scenario, names))
-        if limit.type != "stress":
+        if limit.type in ("VaR", "ES"):
             simulate = settings.simulate
             usual = simulate.var_level if limit.type == "VaR" else simulate.es_level
             level = usual if limit.level is None else limit.level

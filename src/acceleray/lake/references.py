@@ -5,29 +5,43 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import ROUND_HALF_UP, Decimal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from acceleray.domain.book import ROOT
+from acceleray.domain.business_days import calendar_names
 from acceleray.domain.inputs import InputContract, Rule, did_you_mean
 from acceleray.lake.inputs import LINE
 from acceleray.lake.validate import LATER, PROBLEMS, Problems, column_array, to_mask
 
 __all__ = [
+    "LARGEST_WEIGHT",
+    "MOST_WEIGHT",
     "Reference",
     "examine_keys",
     "examine_references",
+    "examine_weights",
+    "excess_reason",
     "factor_references",
     "free_factors",
+    "fund_references",
+    "holder_references",
     "instrument_references",
     "key_column",
     "market_references",
-    "position_references",
+    "portfolio_references",
     "repeat_reason",
 ]
 
 _SUGGESTED = 50
+
+# Weights are added exactly at nine decimals; published ones are rounded, hence the tolerance.
+WEIGHT_UNIT = Decimal("1e-9")
+MOST_WEIGHT = Decimal("1.0001")
+LARGEST_WEIGHT = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +64,8 @@ class Reference:
         Names that existed until a date.
     rule : Rule
         What is broken by an unknown name.
+    is_list : bool
+        A cell holds several names, separated by spaces.
     """
 
     column: str
@@ -59,6 +75,7 @@ class Reference:
     rejected: frozenset[str] = frozenset()
     ended: Mapping[str, dt.date] = field(default_factory=dict)
     rule: Rule = Rule.UNKNOWN_REFERENCE
+    is_list: bool = False
 
     def judge(self, names: Iterable[str]) -> dict[str, tuple[Rule, str]]:
         """Say what is wrong with each name; good names are left out."""
@@ -68,11 +85,22 @@ class Reference:
         return {name: self._verdict(name, suggest=suggest) for name in wrong}
 
     def _is_wrong(self, name: str) -> bool:
+        if self.is_list:
+            return self._stranger(name) is not None
         if name in self.ended or name in self.taken:
             return True
         return self.known is not None and name not in self.known
 
+    def _stranger(self, cell: str) -> str | None:
+        """First unknown name of a list."""
+        known = self.known
+        return None if known is None else next((part for part in cell.split() if part not in known), None)
+
     def _verdict(self, name: str, *, suggest: bool) -> tuple[Rule, str]:
+        if self.is_list:
+            part = self._stranger(name) or name
+            near = did_you_mean(part, self.known or ()) if suggest else ""
+            return self.rule, f"names {part!r}, which is not {self.expected}{near}"
         if name in self.ended:
             return Rule.EXPIRED, f"ended on {self.ended[name]}, not after as_of"
         if name in self.taken:
@@ -130,6 +158,35 @@ def examine_keys(examined: pa.Table, contract: InputContract) -> pa.Table:
     return _with_problems(examined, problems)
 
 
+def excess_reason() -> str:
+    """Say that weights exceed one; their sum follows."""
+    return "has weights that add up to more than 1: "
+
+
+def examine_weights(examined: pa.Table, contract: InputContract) -> pa.Table:
+    """Note a problem on every row of a benchmark or fund whose weights add up to more than one.
+
+    The sum is exact, so that it does not depend on the order of the rows.
+    """
+    if contract.whole is None:
+        return examined
+    names, weights = (examined[name].to_pylist() for name in (contract.whole, "weight"))
+    totals: dict[str, Decimal] = {}
+    for name, weight in zip(names, weights, strict=True):
+        # Beyond the range of a weight the row has a problem of its own.
+        if name is not None and weight is not None and abs(weight) <= LARGEST_WEIGHT:
+            rounded = Decimal(repr(weight)).quantize(WEIGHT_UNIT, ROUND_HALF_UP)
+            totals[name] = totals.get(name, Decimal(0)) + rounded
+    excess = {name: str(total) for name, total in totals.items() if total > MOST_WEIGHT}
+    count = examined.num_rows
+    where = np.array([name in excess for name in names], dtype=bool)
+    reasons = pa.array([excess_reason() + excess.get(name, "") for name in names], pa.string())
+    problems = Problems(count)
+    whole = column_array(examined, contract.whole, count)
+    problems.add(where, Rule.WEIGHTS, contract.whole, whole, reasons)
+    return _with_problems(examined, problems)
+
+
 def examine_references(examined: pa.Table, references: Iterable[Reference]) -> pa.Table:
     """Note a problem on every row that names something the other inputs do not have."""
     count = examined.num_rows
@@ -173,7 +230,7 @@ def market_references(factors: pa.Table, rejected: Iterable[str]) -> list[Refere
 
 def instrument_references(factors: pa.Table, rejected: Iterable[str], base_currency: str) -> list[Reference]:
     """Say what a row of the instruments input may name."""
-    rows = factors.select(["factor_id", "kind", "currency", "curve"]).to_pylist()
+    rows = factors.select(["factor_id", "kind", "currency", "curve", "surface"]).to_pylist()
     refused = frozenset(rejected)
 
     def ids(wanted: Callable[[str], bool]) -> frozenset[str]:
@@ -187,6 +244,11 @@ def instrument_references(factors: pa.Table, rejected: Iterable[str], base_curre
         row["curve"] for row in rows if row["curve"] is not None and row["kind"] == "zero_rate"
     )
     currencies = {row["currency"] for row in rows if row["kind"] == "fx" and row["currency"] is not None}
+    surfaces = frozenset(row["surface"] for row in rows if row["surface"] is not None)
+
+    def curve(column: str) -> Reference:
+        return Reference(column=column, known=curves, expected="a curve of factors or of the settings")
+
     return [
         Reference(
             column="currency",
@@ -203,14 +265,21 @@ def instrument_references(factors: pa.Table, rejected: Iterable[str], base_curre
         factor("vol_factor", "implied_vol"),
         factor("dividend_yield", "dividend_yield"),
         factor("spread_factor", "credit_spread"),
-        Reference(column="discount_curve", known=curves, expected="a curve of factors or of the settings"),
+        curve("discount_curve"),
+        curve("foreign_curve"),
+        curve("projection_curve"),
+        Reference(column="surface", known=surfaces, expected="a surface of factors"),
+        Reference(
+            column="depends_on", known=ids(lambda _: True), is_list=True, expected="a factor of factors"
+        ),
+        Reference(column="calendar", known=calendar_names(), expected="an exchange calendar"),
     ]
 
 
-def position_references(
+def holder_references(
     known: Iterable[str], rejected: Iterable[str], ended: Mapping[str, dt.date]
 ) -> list[Reference]:
-    """Say what a row of the positions input may name."""
+    """Say which instruments a position, a benchmark or a fund may hold."""
     return [
         Reference(
             column="instrument_id",
@@ -219,6 +288,46 @@ def position_references(
             ended=ended,
             expected="an instrument of instruments",
         )
+    ]
+
+
+def fund_references(funds: Iterable[str], rejected: Iterable[str]) -> list[Reference]:
+    """Say what a row of the holdings input may say holds something."""
+    return [
+        Reference(
+            column="fund_id",
+            known=frozenset(funds),
+            rejected=frozenset(rejected),
+            expected="an instrument of kind fund",
+        )
+    ]
+
+
+def portfolio_references(portfolios: Iterable[str], benchmarks: Iterable[str] | None) -> list[Reference]:
+    """Say what a row of the portfolios input may name.
+
+    Parameters
+    ----------
+    portfolios : iterable of str
+        Those of the positions; their prefixes and ``Fund`` are nodes too.
+    benchmarks : iterable of str, optional
+        Absent if their input cannot be read; then they are not judged.
+    """
+    nodes = {ROOT}
+    for name in portfolios:
+        parts = name.split("/")
+        nodes.update("/".join(parts[: i + 1]) for i in range(len(parts)))
+    return [
+        Reference(
+            column="portfolio_id",
+            known=frozenset(nodes),
+            expected=f"{ROOT} or a portfolio that positions are in or below",
+        ),
+        Reference(
+            column="benchmark_id",
+            known=None if benchmarks is None else frozenset(benchmarks),
+            expected="a benchmark of benchmarks",
+        ),
     ]
 
 

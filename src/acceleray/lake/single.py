@@ -14,7 +14,7 @@ from acceleray.errors import InputDataError, SchemaError
 from acceleray.lake.check import findings_of
 from acceleray.lake.functions import to_arrow
 from acceleray.lake.inputs import InputSource, open_source
-from acceleray.lake.references import examine_keys
+from acceleray.lake.references import examine_keys, examine_weights
 from acceleray.lake.validate import examine_rows, examined_schema, split
 
 __all__ = ["read_moves", "read_valid"]
@@ -34,7 +34,8 @@ def read_valid(
     Parameters
     ----------
     name : str
-        One of the inputs: positions, instruments, market, factors, obligors, pnl.
+        One of the inputs: positions, instruments, market, factors, portfolios, benchmarks, holdings,
+        obligors, pnl.
     source : path, or Arrow, pandas or Polars table
         The data.
     as_of : datetime.date, optional
@@ -59,7 +60,8 @@ def read_valid(
         examine_rows(rows, contract, as_of=as_of, factor_kinds=factor_kinds) for rows in opened.batches()
     ]
     examined = pa.concat_tables([examined_schema(contract).empty_table(), *parts]).combine_chunks()
-    accepted, rejected = split(examine_keys(examined, contract), contract)
+    examined = examine_weights(examine_keys(examined, contract), contract)
+    accepted, rejected = split(examined, contract)
     _refuse(name, findings_of(rejected))
     if not accepted.num_rows:
         raise InputDataError(f"{opened.source}: no row of the {name} input is usable")

@@ -106,7 +106,8 @@ def examine_rows(
     contract : InputContract
         What to check.
     as_of : datetime.date, optional
-        Rows with a later ``date`` or ``available_from`` are marked `LATER` and not judged.
+        Rows with a later ``date`` or ``available_from`` are marked `LATER` and not judged; a floater or swap
+        that has begun by then needs its ``last_fixing``.
     factor_kinds : mapping of str to str, optional
         Kind of each factor, which decides the range of its values in the market input.
 
@@ -133,6 +134,10 @@ def examine_rows(
             problems.add(live & ~filled, Rule.MISSING, column.name, text, "the cell is empty")
         cells[column.name] = _examine_cells(problems, column, raw, text, filled)
     _examine_kinds(problems, contract, cells, texts, live)
+    if contract.name == "factors":
+        _examine_factors(problems, texts, live)
+    if contract.name == "instruments":
+        _examine_instruments(problems, cells, texts, live, as_of)
     if contract.name == "positions":
         _examine_portfolios(problems, texts["portfolio_id"], live)
     if contract.name == "market" and factor_kinds is not None:
@@ -270,14 +275,54 @@ def _examine_kinds(
         for name in needed:
             empty = of_kind & ~to_mask(pc.is_valid(texts[name]))
             problems.add(empty, Rule.NEEDED, name, texts[name], f"the cell is empty and kind {kind} needs it")
-    if contract.name == "factors":
-        curve, tenor = (to_mask(pc.is_valid(texts[name])) for name in ("curve", "tenor_years"))
-        for name, lonely in (("tenor_years", curve & ~tenor), ("curve", tenor & ~curve)):
-            reason = "the cell is empty; curve and tenor_years go together"
-            problems.add(live & lonely, Rule.NEEDED, name, texts[name], reason)
-    if contract.name == "instruments":
-        wrong = live & to_mask(pc.less_equal(cells["maturity"], cells["issue_date"]))
-        problems.add(wrong, Rule.RANGE, "maturity", texts["maturity"], "must be after issue_date")
+
+
+def _examine_factors(problems: Problems, texts: Mapping[str, pa.Array], live: Mask) -> None:
+    """Note half-described points: of a curve without tenor, of a surface without tenor or moneyness."""
+    curve, tenor, surface, moneyness = (
+        to_mask(pc.is_valid(texts[name])) & live for name in ("curve", "tenor_years", "surface", "moneyness")
+    )
+    together = "the cell is empty; curve and tenor_years go together"
+    on_surface = "the cell is empty; surface, moneyness and tenor_years go together"
+    for name, lonely, reason in (
+        ("tenor_years", curve & ~tenor, together),
+        ("curve", tenor & ~curve & ~surface & ~moneyness, together),
+        ("tenor_years", surface & ~tenor, on_surface),
+        ("moneyness", surface & ~moneyness, on_surface),
+        ("surface", moneyness & ~surface, on_surface),
+    ):
+        problems.add(lonely, Rule.NEEDED, name, texts[name], reason)
+    for name, kind in (("curve", "zero_rate"), ("surface", "implied_vol")):
+        other = live & ~to_mask(pc.equal(texts["kind"], kind)) & to_mask(pc.is_valid(texts["kind"]))
+        wrong = other & to_mask(pc.is_valid(texts[name]))
+        problems.add(wrong, Rule.CHOICE, name, texts[name], f"is for factors of kind {kind}")
+
+
+def _examine_instruments(
+    problems: Problems,
+    cells: Mapping[str, pa.Array],
+    texts: Mapping[str, pa.Array],
+    live: Mask,
+    as_of: dt.date | None,
+) -> None:
+    wrong = live & to_mask(pc.less_equal(cells["maturity"], cells["issue_date"]))
+    problems.add(wrong, Rule.RANGE, "maturity", texts["maturity"], "must be after issue_date")
+    option = live & to_mask(pc.equal(cells["kind"], "option"))
+    factor, surface = (to_mask(pc.is_valid(texts[name])) for name in ("vol_factor", "surface"))
+    neither = "the cell is empty and kind option needs it, or a surface"
+    problems.add(option & ~factor & ~surface, Rule.NEEDED, "vol_factor", texts["vol_factor"], neither)
+    both = "is given beside vol_factor"
+    problems.add(option & factor & surface, Rule.CONFLICT, "surface", texts["surface"], both)
+    if as_of is None:
+        return
+    floating = live & to_mask(pc.is_in(cells["kind"], value_set=pa.array(["floater", "swap"])))
+    running = to_mask(pc.less_equal(cells["issue_date"], pa.scalar(as_of, pa.date32())))
+    running &= to_mask(pc.greater(cells["maturity"], pa.scalar(as_of, pa.date32())))
+    # A running coupon that is ex belongs to the seller and needs no rate; its dates are not worked out here.
+    running &= ~to_mask(pc.greater(cells["ex_coupon_days"], 0))
+    unknown = floating & running & ~to_mask(pc.is_valid(texts["last_fixing"]))
+    reason = "the cell is empty and a coupon is running, whose rate is the last fixing"
+    problems.add(unknown, Rule.NEEDED, "last_fixing", texts["last_fixing"], reason)
 
 
 def _examine_values(

@@ -128,6 +128,7 @@ def limits(table: pa.Table) -> tuple[f.LimitFact, ...]:
             level=row["level"] or None,
             horizon_days=row["horizon_days"] or None,
             scenario=row["scenario"] or None,
+            unit=row["unit"],
             state=row["state"],
             estimate=estimate(row, row["reason"] or "not computed"),
             warning=row["warning"],

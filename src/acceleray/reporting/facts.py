@@ -100,6 +100,7 @@ class LimitFact:
     level: float | None
     horizon_days: int | None
     scenario: str | None
+    unit: str
     state: str
     estimate: Estimate
     warning: float

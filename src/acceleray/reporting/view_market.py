@@ -103,11 +103,14 @@ def _part(part: Cursor, kind: str, scale: fmt.Scale) -> dict[str, Any]:
 
 def limit_title(limit: Cursor) -> str:
     """Name what a limit is about."""
-    if limit["type"].value == "stress":
+    kind = limit["type"].value
+    if kind == "stress":
         return f"Stress: {title(limit['scenario'].value)}"
-    # DV01 and vega have neither level nor horizon.
+    # Only VaR and ES have a level and a horizon.
     return measure_title(
-        limit["type"].value, limit["level"].value or None, limit["horizon_days"].value or None
+        kind if kind in ("VaR", "ES", "DV01") else title(kind),
+        limit["level"].value or None,
+        limit["horizon_days"].value or None,
     )
 
 
@@ -151,20 +154,27 @@ def limits(facts: Cursor) -> dict[str, Any] | None:
     }
 
 
+def _not_money(fact: Cursor, unit: str) -> Figure:
+    """Show a share of NAV as a percentage, and days as they are."""
+    if unit == "share":
+        return figure(fact, f"{fmt.percent(fact.value, 2)} of NAV")
+    return figure(fact, fmt.NOT_AVAILABLE if fact.value is None else f"{fmt.fixed(fact.value, 1)} days")
+
+
 def _limit(limit: Cursor, most: float) -> dict[str, Any]:
     estimate, ceiling = limit["estimate"], limit["limit"].value
     scale = fmt.scale_for([estimate["value"].value, ceiling])
     used = limit["utilisation"]
     low, high = estimate["ci_low"].value, estimate["ci_high"].value
-    state = limit["state"].value
+    state, unit = limit["state"].value, limit["unit"].value
     return {
         "state": state,
         "kind": {"breach": "breach", "warning": "warn", "indicative": "ind"}.get(state, "ok"),
         "word": "n/a" if state == "not_computed" else title(state),
         "portfolio": limit["portfolio_id"].value,
         "measure": limit_title(limit),
-        "value": estimate_money(estimate, scale),
-        "limit": money(limit["limit"], scale),
+        "value": estimate_money(estimate, scale) if unit == "amount" else _not_money(estimate["value"], unit),
+        "limit": money(limit["limit"], scale) if unit == "amount" else _not_money(limit["limit"], unit),
         "used": figure(used, fmt.percent(used.value)),
         "bar": None
         if used.is_absent

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acceleray.errors import UsageError
+from acceleray.numerics.dispersion import estimate_standard_deviation
 from acceleray.numerics.incremental import (
     contiguous_sections,
     incremental_expected_shortfall,
@@ -24,7 +25,7 @@ from acceleray.numerics.tail import (
 from acceleray.numerics.weighted import weighted_expected_shortfall, weighted_value_at_risk
 from acceleray.risk.plans import Labels
 
-__all__ = ["TailMeasure", "check_measure", "estimated", "estimated_increment"]
+__all__ = ["TailMeasure", "check_measure", "estimated", "estimated_deviation", "estimated_increment"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -67,6 +68,36 @@ def estimated(
     return estimate(
         losses, level=level, confidence=confidence, overlap_days=labels.overlap_days, seed=labels.seed
     )
+
+
+def estimated_deviation(gains: FloatArray, labels: Labels, *, confidence: float) -> Estimate:
+    """Estimate the standard deviation of gains under a scenario set; parameters are those of `estimated`.
+
+    Overlapping moves have no interval: their number of independent ones is not known.
+    """
+    if labels.replicates is not None:
+        sections = [gains[each, None] for each in _replicates(labels, labels.replicates)]
+        return sectioned_estimate(sections, _deviation, confidence=confidence)
+    if labels.weights is not None:
+        paths = np.column_stack([gains, np.asarray(labels.weights)])
+        return sectioned_estimate(
+            np.split(paths, len(labels.blocks)), _weighted_deviation, confidence=confidence
+        )
+    found = estimate_standard_deviation(gains, confidence=confidence)
+    if labels.overlap_days == 1:
+        return found
+    note = f"none: moves of {labels.overlap_days} days overlap"
+    return Estimate(value=found.value, ci_low=None, ci_high=None, note=note)
+
+
+def _deviation(rows: FloatArray) -> float:
+    return estimate_standard_deviation(rows[:, 0], confidence=0.5).value
+
+
+def _weighted_deviation(rows: FloatArray) -> float:
+    masses = rows[:, 1] / rows[:, 1].sum()
+    centred = rows[:, 0] - (masses * rows[:, 0]).sum()
+    return float(np.sqrt((masses * centred**2).sum()))
 
 
 def estimated_increment(

@@ -25,6 +25,7 @@ def evaluate_limits(
     *,
     measures: pa.Table,
     stress: pa.Table,
+    portfolio: pa.Table,
     values: pa.Table,
     sensitivities: pa.Table,
     scenarios: Iterable[str],
@@ -38,11 +39,11 @@ def evaluate_limits(
     ----------
     limits : sequence of Limit
         VaR and ES limits without a level take the level of the settings.
-    measures, stress, values, sensitivities : pyarrow.Table
-        ``result.measures``, ``result.stress``, ``result.values`` and ``result.sensitivities`` of the night.
-        Measures are those of the headline method; the loss under a stress is ``-pnl``, or zero where the book
-        gains; DV01 and vega are the absolute changes of value when all rates rise by a basis point, and all
-        vols by 0.01.
+    measures, stress, portfolio, values, sensitivities : pyarrow.Table
+        ``result.measures``, ``result.stress``, ``result.portfolio``, ``result.values`` and
+        ``result.sensitivities`` of the night. Measures are those of the headline method; the loss under a
+        stress is ``-pnl``, or zero where the book gains; DV01 and vega are the absolute changes of value when
+        all rates rise by a basis point, and all vols by 0.01. A share is one of the NAV.
     scenarios : iterable of str
         Names that a stress limit may use, computed or not.
     settings : SimulateSettings
@@ -56,7 +57,7 @@ def evaluate_limits(
     -------
     pyarrow.Table
         ``check.limits``. States: ``breach`` above the limit, ``warning`` above the warning, ``indicative``
-        instead of ``inside`` where positions are left out of the portfolio's figures, ``not_computed`` with
+        instead of ``inside`` where positions or instruments are left out of the figure, ``not_computed`` with
         the reason.
 
     Raises
@@ -64,7 +65,7 @@ def evaluate_limits(
     InputDataError
         If a limit names an unknown portfolio or scenario, or two limits are about the same figure.
     """
-    figures = _Figures.of(measures, stress, values, sensitivities, settings.headline_method)
+    figures = _Figures.of(measures, stress, portfolio, values, sensitivities, settings.headline_method)
     keys = [_key(limit, settings) for limit in limits]
     _refuse_unknown(limits, figures.portfolios(), {*scenarios, *figures.scenarios()}, source)
     twice = [key for key, count in Counter(keys).items() if count > 1]
@@ -81,6 +82,17 @@ def evaluate_limits(
 _PARALLEL = {"DV01": "dv01", "vega": "vega"}
 
 _Key = tuple[str, str, float, int, str]
+# Value, bounds of its interval, and why there is no value.
+_Found = tuple[float | None, float | None, float | None, str]
+
+# Types of limit on figures of result.portfolio, and where to find how many instruments these do without.
+_PORTFOLIO_MEASURES = {
+    "tracking_error": "tracking_error",
+    "leverage": "gross_leverage",
+    "issuer": "issuer_largest",
+    "liquidity": "days_to_liquidate_largest",
+}
+_INCOMPLETE = {"issuer": "instruments_without_issuer", "liquidity": "instruments_without_adv"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +100,19 @@ class _Figures:
     measures: dict[tuple[str, str, int], list[dict[str, Any]]]
     stress: dict[tuple[str, str], float | None]
     parallel: dict[tuple[str, str], float]
+    portfolio: dict[tuple[str, str], dict[str, Any]]
     excluded: tuple[str, ...]
     holders: tuple[str, ...]
 
     @classmethod
     def of(
-        cls, measures: pa.Table, stress: pa.Table, values: pa.Table, sensitivities: pa.Table, method: str
+        cls,
+        measures: pa.Table,
+        stress: pa.Table,
+        portfolio: pa.Table,
+        values: pa.Table,
+        sensitivities: pa.Table,
+        method: str,
     ) -> _Figures:
         by_name: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
         for row in measures.to_pylist():
@@ -108,6 +127,11 @@ class _Figures:
             measures=by_name,
             stress={(row["portfolio_id"], row["scenario"]): row["pnl"] for row in stress.to_pylist()},
             parallel=parallel,
+            portfolio={
+                (row["portfolio_id"], row["measure"]): row
+                for row in portfolio.to_pylist()
+                if row["member_id"] == ""
+            },
             excluded=tuple(row["portfolio_id"] for row in positions if row["status"] != "ok"),
             holders=tuple(row["portfolio_id"] for row in positions),
         )
@@ -137,8 +161,32 @@ class _Figures:
             for holder in self.excluded
         )
 
-    def find(self, key: _Key) -> tuple[float | None, float | None, float | None, str]:
+    def not_in(self, portfolio_id: str, kind: str) -> int:
+        """Count the instruments that a figure of the portfolio had to do without."""
+        row = self.portfolio.get((portfolio_id, _INCOMPLETE.get(kind, "")))
+        return 0 if row is None else int(row["value"])
+
+    def find(self, key: _Key, unit: str) -> _Found:
         """Value, interval and, where there is no value, the reason."""
+        portfolio_id, kind = key[:2]
+        if kind in _PORTFOLIO_MEASURES:
+            return self._of_portfolio(portfolio_id, _PORTFOLIO_MEASURES[kind])
+        value, low, high, reason = self._amount(key)
+        if unit == "amount" or value is None:
+            return value, low, high, reason
+        nav, *_, reason = self._of_portfolio(portfolio_id, "nav")
+        if nav is None or not nav > 0:
+            return None, None, None, reason or f"the NAV is {nav:g}"
+        low, high = (None if bound is None else bound / nav for bound in (low, high))
+        return value / nav, low, high, ""
+
+    def _of_portfolio(self, portfolio_id: str, measure: str) -> _Found:
+        row = self.portfolio.get((portfolio_id, measure))
+        if row is None:
+            return None, None, None, f"{measure} was not computed for {portfolio_id}"
+        return row["value"], row["ci_low"], row["ci_high"], row["note"] if row["value"] is None else ""
+
+    def _amount(self, key: _Key) -> _Found:
         portfolio_id, kind, level, horizon_days, scenario = key
         if kind == "stress":
             pnl = self.stress.get((portfolio_id, scenario))
@@ -170,7 +218,7 @@ def _key(limit: Limit, settings: SimulateSettings) -> _Key:
     if limit.type == "stress":
         # The settings model guarantees the scenario.
         return (limit.portfolio_id, limit.type, 0.0, 0, str(limit.scenario))
-    if limit.type in _PARALLEL:
+    if limit.type in _PARALLEL or limit.type in _PORTFOLIO_MEASURES:
         return (limit.portfolio_id, limit.type, 0.0, 0, "")
     default = settings.var_level if limit.type == "VaR" else settings.es_level
     level = default if limit.level is None else limit.level
@@ -181,8 +229,8 @@ def _say(key: _Key) -> str:
     portfolio_id, kind, level, horizon_days, scenario = key
     if kind == "stress":
         return f"stress {scenario!r} of {portfolio_id}"
-    if kind in _PARALLEL:
-        return f"{kind} of {portfolio_id}"
+    if kind in _PARALLEL or kind in _PORTFOLIO_MEASURES:
+        return f"{kind.replace('_', ' ')} of {portfolio_id}"
     return f"{kind} {level:.4g} over {horizon_days} days of {portfolio_id}"
 
 
@@ -200,8 +248,9 @@ def _refuse_unknown(limits: Sequence[Limit], portfolios: set[str], scenarios: se
 
 
 def _outcome(limit: Limit, key: _Key, figures: _Figures, as_of: dt.date) -> dict[str, Any]:
-    value, low, high, missing = figures.find(key)
+    value, low, high, missing = figures.find(key, limit.unit)
     left_out = figures.left_out(limit.portfolio_id)
+    not_in = figures.not_in(limit.portfolio_id, limit.type)
     reasons = [missing] if missing else []
     if value is None:
         state = "not_computed"
@@ -210,9 +259,11 @@ def _outcome(limit: Limit, key: _Key, figures: _Figures, as_of: dt.date) -> dict
     elif value > limit.warning:
         state = "warning"
     else:
-        state = "indicative" if left_out else "inside"
+        state = "indicative" if left_out or not_in else "inside"
     if value is not None and left_out:
         reasons.append(f"{left_out} positions are left out of the figure")
+    if value is not None and not_in:
+        reasons.append(f"{not_in} instruments are not in the figure")
     if low is not None and value is not None and low <= limit.limit and (high is None or limit.limit <= high):
         reasons.append("the limit lies within the interval")
     if limit.hard and state == "breach":
@@ -229,6 +280,7 @@ def _outcome(limit: Limit, key: _Key, figures: _Figures, as_of: dt.date) -> dict
         "level": level,
         "horizon_days": horizon_days,
         "scenario": scenario,
+        "unit": limit.unit,
         "state": state,
         "value": value,
         "ci_low": low,

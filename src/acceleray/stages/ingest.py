@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 from pyspark.sql import Column, DataFrame, SparkSession, Window
@@ -29,13 +30,18 @@ from acceleray.lake.files import write_atomic
 from acceleray.lake.fitness import check_dates, check_limits, check_scenarios, settings_rows
 from acceleray.lake.inputs import FILE, LINE, InputSource, read_file
 from acceleray.lake.references import (
+    LARGEST_WEIGHT,
+    MOST_WEIGHT,
     Reference,
+    excess_reason,
     factor_references,
     free_factors,
+    fund_references,
+    holder_references,
     instrument_references,
     key_column,
     market_references,
-    position_references,
+    portfolio_references,
     repeat_reason,
 )
 from acceleray.lake.validate import LATER, PROBLEM, PROBLEMS, examine_rows, examined_schema
@@ -49,6 +55,9 @@ WRITES: tuple[str, ...] = (
     "raw.instruments",
     "raw.factors",
     "raw.market",
+    "raw.portfolios",
+    "raw.benchmarks",
+    "raw.holdings",
     "raw.obligors",
     "raw.rejected",
     "raw.controls",
@@ -131,10 +140,19 @@ class _Night:
 
         self._read("market", as_of=settings.as_of, factor_kinds=kinds)
         self._refer("market", market_references(self.factors, refused))
-        self._read("instruments")
+        self._read("instruments", as_of=settings.as_of)
         self._refer("instruments", instrument_references(self.factors, refused, settings.base_currency))
         self._read("positions")
-        self._refer_to_instruments()
+        self._refer_to_instruments("positions")
+        for name in ("benchmarks", "holdings"):
+            if name in self.sources:
+                self._read(name)
+                self._refer_to_instruments(name)
+        if "portfolios" in self.sources:
+            self._read("portfolios")
+            portfolios = self._names("positions", "portfolio_id")
+            benchmarks = self._names("benchmarks", "benchmark_id")
+            self._refer("portfolios", portfolio_references(portfolios, benchmarks))
 
     def accepted(self, name: str) -> DataFrame:
         """Rows without a problem that the night can know; none if the input is not given."""
@@ -192,6 +210,7 @@ class _Night:
             path.parent.mkdir(parents=True, exist_ok=True)
             pq.write_table(source.table, path, compression="zstd")
         frame = _with_repeats(_examined(self.spark, str(path), source.source, contract, facts), contract)
+        frame = _with_excess(frame, contract)
         # Held, so that counting, splitting and writing do not read and judge the file again.
         self.frames[name] = frame.persist()
         self._held.append(frame)
@@ -202,21 +221,31 @@ class _Night:
         self._note(name, references, _unknown(self.frames[name], [r.column for r in references], known))
         self._count(name)
 
-    def _refer_to_instruments(self) -> None:
+    def _refer_to_instruments(self, holder: str) -> None:
+        """Join what holds instruments with them; their names come to the driver only if one is unknown."""
         ends = F.coalesce("expiry", "maturity")
-        instruments = self.accepted("instruments").select("instrument_id", ends.alias("ends"))
+        instruments = self.accepted("instruments").select("instrument_id", "kind", ends.alias("ends"))
         running = F.col("ends").isNull() | (F.col("ends") > F.lit(self.context.as_of))
-        known = instruments.filter(running).select(
-            F.lit("instrument_id").alias("column"), F.col("instrument_id").alias("value")
-        )
-        unknown = _unknown(self.frames["positions"], ["instrument_id"], known)
+        value = F.col("instrument_id").alias("value")
+        known = instruments.filter(running).select(F.lit("instrument_id").alias("column"), value)
+        columns = ["instrument_id"]
+        if holder == "holdings":
+            funds = instruments.filter(F.col("kind") == "fund")
+            known = known.union(funds.select(F.lit("fund_id").alias("column"), value))
+            columns.append("fund_id")
+        unknown = _unknown(self.frames[holder], columns, known)
         if unknown:
-            ended = instruments.filter(~running).filter(F.col("instrument_id").isin(unknown["instrument_id"]))
-            names = instruments.select("instrument_id").toArrow()["instrument_id"].to_pylist()
+            names = instruments.select("instrument_id", "kind").toArrow()
+            ids = names["instrument_id"].to_pylist()
+            held = instruments.filter(F.col("instrument_id").isin(unknown.get("instrument_id", [])))
+            dates = dict(map(tuple, held.filter(~running).select("instrument_id", "ends").collect()))
             refused = self._refused("instruments", "instrument_id")
-            dates = dict(map(tuple, ended.collect()))
-            self._note("positions", position_references(names, refused, dates), unknown)
-        self._count("positions")
+            references = holder_references(ids, refused, dates)
+            if holder == "holdings":
+                funds_ids = names.filter(pc.equal(names["kind"], "fund"))["instrument_id"].to_pylist()
+                references += fund_references(funds_ids, refused)
+            self._note(holder, references, unknown)
+        self._count(holder)
 
     def _note(self, name: str, references: Sequence[Reference], unknown: Mapping[str, list[str]]) -> None:
         for reference in references:
@@ -308,6 +337,22 @@ def _with_repeats(frame: DataFrame, contract: InputContract) -> DataFrame:
     return frame.withColumn(PROBLEMS, _added(repeated, problem)).drop("_first", "_last")
 
 
+def _with_excess(frame: DataFrame, contract: InputContract) -> DataFrame:
+    """Note a problem on every row whose weights exceed one together; see `lake.references.examine_weights`.
+
+    Decimals add exactly, so no order of rows changes the sum.
+    """
+    if contract.whole is None:
+        return frame
+    weight = F.when(F.abs("weight") <= LARGEST_WEIGHT, F.col("weight")).cast("decimal(38,9)")
+    total = F.sum(weight).over(Window.partitionBy(contract.whole))
+    frame = frame.withColumn("_total", total)
+    where = F.col(contract.whole).isNotNull() & (F.col("_total") > F.lit(MOST_WEIGHT))
+    reason = F.concat(F.lit(excess_reason()), F.col("_total").cast("string"))
+    problem = _problem(F.lit(Rule.WEIGHTS.value), contract.whole, F.col(contract.whole), reason)
+    return frame.withColumn(PROBLEMS, _added(where, problem)).drop("_total")
+
+
 def _unknown(frame: DataFrame, columns: Sequence[str], known: DataFrame) -> dict[str, list[str]]:
     """Names in the columns that `known` (``column, value``) does not have."""
     pairs = [F.struct(F.lit(name).alias("column"), F.col(name).alias("value")) for name in columns]
@@ -391,7 +436,7 @@ def _hold_sources(context: StageContext, sources: Mapping[str, InputSource]) -> 
 def _commit(context: StageContext, night: _Night, rejected: pa.Table) -> None:
     tables, spark = context.tables, night.spark
     fixed = {"factors": night.fixed_factors, "market": night.fixed_market}
-    for name in ("positions", "instruments", "factors", "market", "obligors"):
+    for name in INPUTS:
         frame = night.accepted(name)
         if name in fixed:
             frame = frame.union(spark.createDataFrame(fixed[name], frame.schema))

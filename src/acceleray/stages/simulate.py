@@ -18,14 +18,17 @@ from acceleray.errors import CalibrationError, InputDataError
 from acceleray.lake.functions import product_functions
 from acceleray.lake.history import earlier_night
 from acceleray.numerics.stopping import StoppingRule
+from acceleray.risk.active import Active
 from acceleray.risk.aimed import aimed
-from acceleray.risk.blocks import Job
+from acceleray.risk.benchmarks import Benchmarks, resolve_benchmarks
+from acceleray.risk.blocks import Job, Plan
 from acceleray.risk.credit import simulate_credit
 from acceleray.risk.explain import explain
 from acceleray.risk.forecasts import forecast_table, whole_nodes
 from acceleray.risk.market import book_at, measured
 from acceleray.risk.parameters import RiskParameters
 from acceleray.risk.plans import Labels, history_days, prepare
+from acceleray.risk.portfolio import portfolio_table
 from acceleray.risk.position_files import PositionFiles
 from acceleray.risk.resolve import Resolution, resolve
 from acceleray.risk.results import Pnl
@@ -53,6 +56,9 @@ READS: tuple[str, ...] = (
     "raw.positions",
     "raw.instruments",
     "raw.factors",
+    "raw.portfolios",
+    "raw.benchmarks",
+    "raw.holdings",
     "raw.obligors",
     "market.levels",
     "params.volatility",
@@ -68,6 +74,7 @@ WRITES: tuple[str, ...] = (
     "result.tail",
     "result.stress",
     "result.tabulated",
+    "result.portfolio",
     "result.sensitivities",
     "result.explain",
     "result.forecasts",
@@ -81,7 +88,7 @@ FloatArray = npt.NDArray[np.float64]
 _MARKET_TABLES = WRITES[: WRITES.index("result.explain")]
 
 # What is read of the night before.
-_EXPLAINED = ("raw.positions", "raw.instruments", "raw.factors", "market.levels")
+_EXPLAINED = ("raw.positions", "raw.instruments", "raw.holdings", "raw.factors", "market.levels")
 
 
 def scenario_sets(settings: SimulateSettings, t_dof: float) -> tuple[ScenarioSet, ...]:
@@ -115,7 +122,10 @@ def run(context: StageContext) -> None:
     ).with_moves(settings.simulate.move_kinds)
     instruments = tables.read("raw.instruments")
     book = Book.from_tables(
-        tables.read("raw.positions"), instruments, functions=product_functions(instruments, context.project)
+        tables.read("raw.positions"),
+        instruments,
+        tables.read("raw.holdings"),
+        functions=product_functions(instruments, context.project),
     )
     parameters = RiskParameters.from_tables(
         market,
@@ -139,20 +149,24 @@ def _simulate_market(context: StageContext, book: Book, market: Market, paramete
     if parameters.t_dof is None:
         raise CalibrationError("params.risk has no t_dof, which the Student-t scenarios need")
     sets = scenario_sets(settings, parameters.t_dof)
+    needed_days = max(history_days(each, parameters) for each in sets)
     resolution = resolve(
         book,
         market,
         base_currency=context.settings.base_currency,
-        history_days=max(history_days(each, parameters) for each in sets),
+        history_days=needed_days,
         on_failed=settings.on_failed_position,
     )
     _require_some_priced(resolution)
     priced = resolution.priced
+    benchmarks = _benchmarks(context, book, market, needed_days)
     stress = stress_from_settings(context.scenarios)
-    prepared = [
-        prepare(each, market, parameters, block_size=settings.block_size, columns=priced.columns)
-        for each in (*sets, stress)
-    ]
+    columns = priced.columns
+    if benchmarks is not None:
+        columns = np.union1d(columns, benchmarks.resolution.priced.columns)
+    size = settings.block_size
+    prepared = [prepare(each, market, parameters, block_size=size, columns=columns) for each in sets]
+    prepared.append(prepare(stress, market, parameters, block_size=size, columns=priced.columns))
     n_scenarios = sum(labels.blocks.n_scenarios for _, labels in prepared)
     context.progress(f"revaluing {priced.positions.size} positions under {n_scenarios:,} scenarios")
     staging = None if tables.is_written("result.pnl") else tables.staging("result.pnl")
@@ -176,6 +190,9 @@ def _simulate_market(context: StageContext, book: Book, market: Market, paramete
         for number, (_, labels) in enumerate(prepared)
         if labels.method.startswith("monte_carlo")
     }
+    at_headline = _headline(settings, [labels for _, labels in prepared])
+    beside = _beside(context, benchmarks, market, *prepared[at_headline])
+    every[len(prepared) : len(prepared)] = stand_ins(beside, market.base, distributed=True)
     gains = revaluations(every, market.base, stopping=rules, distributed=True)
     jobs = every[: len(prepared)]
     results = [
@@ -190,13 +207,9 @@ def _simulate_market(context: StageContext, book: Book, market: Market, paramete
     stressed = results.pop()
     nodes = nodes_with_positions(resolution)
     context.progress(f"measuring {len(nodes)} portfolios under {len(results)} scenario sets")
-    headline = next(
-        pnl
-        for pnl in results
-        if pnl.labels.method == settings.headline_method
-        and pnl.labels.horizon_days == min(settings.horizons_days)
-    )
-    tables.write("result.values", values_table(resolution, market))
+    headline = results[at_headline]
+    values = values_table(resolution, market)
+    tables.write("result.values", values)
     written = [path for job, pnl in zip(jobs, results, strict=False) for path in _written(job, pnl)]
     tables.commit("result.pnl", written)
     tables.write("result.scenarios", scenarios_table([pnl.labels for pnl in results]))
@@ -219,16 +232,58 @@ def _simulate_market(context: StageContext, book: Book, market: Market, paramete
     tables.write("result.tail", tail_table(headline, nodes, **levels))
     shares = stress_levels(stress, market, priced.columns).proxied_share
     tables.write("result.stress", stress_table(stressed, stress, shares, nodes))
+    active = None
+    if benchmarks is not None:
+        labels = prepared[at_headline][1]
+        found = [
+            measured(benchmarks.resolution, labels, job, gains[len(jobs)], market.base) for job in beside
+        ]
+        active = Active(benchmarks=benchmarks, pnl=found[0] if found else None)
+    portfolios = tables.read("raw.portfolios")
+    tables.write(
+        "result.portfolio", portfolio_table(headline, market, values, portfolios, nodes, settings, active)
+    )
     context.progress(f"differentiating by {priced.columns.size} factors")
     derived = sensitivities_of(resolution, market, distributed=True)
     tables.write("result.sensitivities", derived.table(nodes))
     if context.record is not None:
         context.record["positions"] = len(resolution.reasons)
         context.record["positions_excluded"] = [list(each) for each in stressed.excluded]
+        context.record["benchmarks_missing"] = {} if benchmarks is None else dict(benchmarks.missing)
         context.record["var_not_split"] = unsplit
         context.record["scenarios"] = {
             f"{pnl.labels.method} {pnl.labels.horizon_days}": pnl.labels.note for pnl in results
         }
+
+
+def _benchmarks(context: StageContext, book: Book, market: Market, needed_days: int) -> Benchmarks | None:
+    """Look up the benchmarks that portfolios name; None if there are none."""
+    named = context.tables.read("raw.portfolios")["benchmark_id"].drop_null()
+    if not len(named):
+        return None
+    return resolve_benchmarks(
+        context.tables.read("raw.benchmarks"),
+        set(named.to_pylist()),
+        book,
+        market,
+        base_currency=context.settings.base_currency,
+        history_days=needed_days,
+    )
+
+
+def _beside(
+    context: StageContext, benchmarks: Benchmarks | None, market: Market, plan: Plan, labels: Labels
+) -> list[Job]:
+    """Revalue benchmarks under the headline plan of the book, scenario for scenario the same levels."""
+    if benchmarks is None or not benchmarks.resolution.priced.positions.size:
+        return []
+    return [Job(book=_book_at(context, benchmarks.resolution, market, labels), plan=plan)]
+
+
+def _headline(settings: SimulateSettings, labels: list[Labels]) -> int:
+    """Find the set that limits, contributions and portfolio figures are taken from."""
+    wanted = (settings.headline_method, min(settings.horizons_days))
+    return [(each.method, each.horizon_days) for each in labels].index(wanted)
 
 
 def _stressed_history(
@@ -325,9 +380,12 @@ def _explain(context: StageContext, book: Book, market: Market) -> None:
         tables.write("result.explain", contract("result.explain").schema.empty_table())
         return
     context.progress(f"explaining the change since {night.as_of}")
-    positions, instruments, factors, levels = (night.tables.read(name) for name in _EXPLAINED)
+    positions, instruments, holdings, factors, levels = (night.tables.read(name) for name in _EXPLAINED)
     explanation = explain(
-        (Book.from_tables(positions, instruments), Market.from_tables(levels, factors, night.as_of)),
+        (
+            Book.from_tables(positions, instruments, holdings),
+            Market.from_tables(levels, factors, night.as_of),
+        ),
         (book, market),
         base_currency=context.settings.base_currency,
         distributed=True,

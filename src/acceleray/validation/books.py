@@ -25,8 +25,8 @@ from acceleray.numerics.weighted import (
 )
 from acceleray.risk.blocks import Blocks, Drawn, Job, Plan, Table
 from acceleray.risk.importance import Stratified, prepare_importance
-from acceleray.risk.market import BLOCK_SIZE, revaluations
 from acceleray.risk.resolve import aged
+from acceleray.risk.revaluation import BLOCK_SIZE, revaluations
 from acceleray.risk.sensitivities import as_moves, derivatives
 from acceleray.risk.valuation import ResolvedBook, portfolio_gains, unit_prices
 from acceleray.validation.case import Found, NotCoveredError

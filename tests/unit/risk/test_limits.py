@@ -62,11 +62,29 @@ VALUES = [
 ]
 
 
+PORTFOLIO = [
+    {"portfolio_id": portfolio_id, "measure": name, "member_id": member, "value": value, **more}
+    for portfolio_id, name, member, value, more in [
+        ("Fund", "nav", "", 3000.0, {}),
+        ("Fund", "tracking_error", "", 0.03, {"ci_low": 0.025, "ci_high": 0.04}),
+        ("Fund", "gross_leverage", "", 1.5, {}),
+        ("Fund", "issuer_largest", "", 0.08, {}),
+        ("Fund", "instruments_without_issuer", "", 0.0, {}),
+        ("Fund", "days_to_liquidate_largest", "", 4.0, {}),
+        ("Fund", "instruments_without_adv", "", 2.0, {}),
+        ("Fund", "active_ES", "x", 9.0, {}),
+        ("Equity", "nav", "", 0.0, {}),
+        ("Equity", "tracking_error", "", None, {"note": "no value: benchmark 'B': it has no weights"}),
+    ]
+]
+
+
 def outcome(limit: Limit, values=VALUES) -> dict:
     found = evaluate_limits(
         [limit],
         measures=table("result.measures", MEASURES),
         stress=table("result.stress", STRESS),
+        portfolio=table("result.portfolio", PORTFOLIO),
         values=table("result.values", values),
         sensitivities=table("result.sensitivities", SENSITIVITIES),
         scenarios=["crash", "flood"],
@@ -189,6 +207,7 @@ def test_two_limits_on_one_figure() -> None:
             [limit(), limit(level=0.99, limit=300.0)],
             measures=table("result.measures", MEASURES),
             stress=table("result.stress", []),
+            portfolio=table("result.portfolio", []),
             values=table("result.values", []),
             sensitivities=table("result.sensitivities", []),
             scenarios=[],
@@ -203,6 +222,7 @@ def test_no_limits() -> None:
         [],
         measures=table("result.measures", []),
         stress=table("result.stress", []),
+        portfolio=table("result.portfolio", []),
         values=table("result.values", []),
         sensitivities=table("result.sensitivities", []),
         scenarios=[],
@@ -211,3 +231,52 @@ def test_no_limits() -> None:
         source="limits.yaml",
     )
     assert found.num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "unit", "value", "state"),
+    [
+        ("tracking_error", "share", 0.03, "breach"),
+        ("leverage", "share", 1.5, "breach"),
+        ("issuer", "share", 0.08, "breach"),
+        ("liquidity", "days", 4.0, "breach"),
+    ],
+)
+def test_figures_of_the_portfolio_have_limits(kind, unit, value, state) -> None:
+    given = {"type": kind, "unit": unit}
+    row = outcome(limit(warning=0.01, limit=value / 2, **given), values=WHOLE)
+    assert (row["state"], row["value"], row["unit"], row["utilisation"]) == (state, value, unit, 2.0)
+    assert (row["level"], row["horizon_days"], row["scenario"]) == (0.0, 0, "")
+    assert outcome(limit(warning=0.01, limit=2 * value, **given), values=WHOLE)["state"] == "warning"
+
+
+def test_a_figure_that_lacks_instruments_is_indicative() -> None:
+    row = outcome(limit(type="liquidity", unit="days", warning=5.0, limit=9.0), values=WHOLE)
+    assert (row["state"], row["reason"]) == ("indicative", "2 instruments are not in the figure")
+    row = outcome(limit(type="issuer", unit="share", warning=0.1, limit=0.2), values=WHOLE)
+    assert (row["state"], row["reason"]) == ("inside", None)
+
+
+def test_a_share_is_one_of_the_nav() -> None:
+    row = outcome(limit(unit="share", warning=0.04, limit=0.045), values=WHOLE)
+    assert (row["state"], row["value"], row["unit"]) == ("breach", 150.0 / 3000.0, "share")
+    assert (row["ci_low"], row["ci_high"]) == (140.0 / 3000.0, 160.0 / 3000.0)
+    stressed = limit(type="stress", scenario="crash", unit="share", warning=0.01, limit=0.1)
+    assert outcome(stressed, values=WHOLE)["value"] == 80.0 / 3000.0
+    row = outcome(limit("Equity", unit="share", warning=0.01, limit=0.1), values=WHOLE)
+    assert (row["state"], row["reason"]) == ("not_computed", "the NAV is 0")
+    row = outcome(limit("Equity/US", unit="share", warning=0.01, limit=0.1), values=WHOLE)
+    assert row["reason"] == "nav was not computed for Equity/US"
+
+
+def test_a_figure_that_could_not_be_computed_says_why() -> None:
+    row = outcome(limit("Equity", type="tracking_error", unit="share", warning=0.01, limit=0.1), values=WHOLE)
+    assert (row["state"], row["reason"]) == ("not_computed", "no value: benchmark 'B': it has no weights")
+
+
+@pytest.mark.parametrize(
+    ("kind", "unit"), [("leverage", "amount"), ("liquidity", "share"), ("VaR", "days"), ("issuer", "days")]
+)
+def test_a_limit_has_a_unit_of_its_type(kind, unit) -> None:
+    with pytest.raises(ValueError, match=f"unit of type {kind} must be"):
+        limit(type=kind, unit=unit)
