@@ -245,7 +245,9 @@ def _breach(row: dict[str, Any]) -> str:
     what = row["scenario"] or row["type"]
     if row["level"]:
         what = f"{row['type']} {row['level']:g} over {row['horizon_days']} days"
-    return f"limit breached: {row['portfolio_id']}, {what}: {row['value']:,.0f} of {row['limit']:,.0f}"
+    # A share of NAV or a number of days is too small for whole units.
+    form = ",.0f" if row["unit"] == "amount" else ",.4g"
+    return f"limit breached: {row['portfolio_id']}, {what}: {row['value']:{form}} of {row['limit']:{form}}"
 
 
 def _headline(tables: NightTables, simulate: dict[str, Any]) -> dict[str, float]:
