@@ -24,7 +24,7 @@ PROBABILITIES = st.sampled_from([0.0, 1e-300, 1e-9, 0.01, 0.011, 0.012, 0.3, 0.9
 OBLIGORS = st.fixed_dictionaries(
     {
         "segment": st.sampled_from(["a", "b", "c"]),
-        "ead": st.floats(0.0, 1e6),
+        "ead": st.just(0.0) | st.floats(1e-200, 1e6),
         "default_prob": PROBABILITIES | st.floats(0.0, 1.0),
         "lgd": st.sampled_from([0.0, 0.45, 1.0]),
     }

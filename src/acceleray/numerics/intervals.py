@@ -244,11 +244,12 @@ def skewness_corrected(
 ) -> tuple[float | None, float | None]:
     """Hall's interval around `value`, the mean of `n` independent terms whose moments `terms` shows."""
     deviations = terms - terms.mean()
-    squares = deviations * deviations
-    spread = math.sqrt(float(np.mean(squares)) * n / (n - 1)) if n > 1 else 0.0
+    spread = math.sqrt(float(np.mean(deviations * deviations)) * n / (n - 1)) if n > 1 else 0.0
     if spread == 0.0:
         return None, None
-    skewness = float(np.mean(squares * deviations)) / spread**3
+    # Divided first: the cube of a small amount may be too small to be told from zero.
+    standardised = deviations / spread
+    skewness = float(np.mean(standardised * standardised * standardised))
     bend = skewness / math.sqrt(n)
     z = float(special.ndtri(0.5 * (1.0 + confidence)))
 

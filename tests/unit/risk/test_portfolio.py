@@ -242,7 +242,7 @@ def test_what_has_no_benchmark_or_capital_has_no_active_figures(pnl, market):
 
 
 def test_positions_that_are_left_out_are_said_beside_every_figure(market):
-    book = make_book(PUT={"exercise": "american"})
+    book = make_book(PUT={"discount_curve": "NOWHERE"})
     pnl = revalue(book, market, Historical(window_days=100))
     found = figures(pnl, market, portfolios())
     assert found["Hedge", "VaR", ""]["note"].endswith("1 positions are left out")
