@@ -25,6 +25,7 @@ from acceleray.errors import UsageError
 from acceleray.lake.night import NightTables
 from acceleray.lake.single import read_moves, read_valid
 from acceleray.numerics import backtest, tail
+from acceleray.numerics.stopping import StoppingRule
 from acceleray.pipeline import night as _night
 from acceleray.pipeline.journal import latest_run
 from acceleray.risk.credit_losses import CreditLosses, simulate_credit_losses
@@ -52,6 +53,7 @@ __all__ = [
     "Night",
     "Pnl",
     "Project",
+    "StoppingRule",
     "Stress",
     "StressedEs",
     "approximations",

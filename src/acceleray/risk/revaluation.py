@@ -15,7 +15,7 @@ from acceleray.risk.blocks import Job, Plan, Stratified, block_gains
 from acceleray.risk.fan_out import as_they_finish
 from acceleray.risk.valuation import positions_of
 
-__all__ = ["BLOCK_SIZE", "KEEP_BYTES", "Gains", "revaluations"]
+__all__ = ["BLOCK_SIZE", "KEEP_BYTES", "Gains", "first", "revaluations"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -97,6 +97,16 @@ def revaluations(
         index, block, shard, _ = calls[number]
         pending[index].take(block, shard, by_portfolio, by_position)
     return [each.gains() for each in pending]
+
+
+def first(gains: Gains, n_scenarios: int) -> Gains:
+    """Return the gains under the first scenarios."""
+    kept = gains.by_position
+    return Gains(
+        by_portfolio=gains.by_portfolio[:, :n_scenarios],
+        by_position=None if kept is None else kept[:, :n_scenarios],
+        stopped=gains.stopped,
+    )
 
 
 class _Pending:

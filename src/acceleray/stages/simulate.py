@@ -32,7 +32,7 @@ from acceleray.risk.portfolio import portfolio_table
 from acceleray.risk.position_files import PositionFiles
 from acceleray.risk.resolve import Resolution, resolve
 from acceleray.risk.results import Pnl
-from acceleray.risk.revaluation import revaluations
+from acceleray.risk.revaluation import first, revaluations
 from acceleray.risk.sensitivities import sensitivities_of
 from acceleray.risk.stand_ins import approximations, stand_ins
 from acceleray.risk.stress import stress_from_settings, stress_levels
@@ -234,9 +234,10 @@ def _simulate_market(context: StageContext, book: Book, market: Market, paramete
     tables.write("result.stress", stress_table(stressed, stress, shares, nodes))
     active = None
     if benchmarks is not None:
-        labels = prepared[at_headline][1]
+        # A headline that stopped early is compared on the scenarios that it has.
         found = [
-            measured(benchmarks.resolution, labels, job, gains[len(jobs)], market.base) for job in beside
+            measured(benchmarks.resolution, headline.labels, job, first(each, headline.n_paths), market.base)
+            for job, each in zip(beside, gains[len(jobs) :], strict=False)
         ]
         active = Active(benchmarks=benchmarks, pnl=found[0] if found else None)
     portfolios = tables.read("raw.portfolios")
