@@ -62,6 +62,8 @@ def _stage(folder, market, book, fits):
     tables.write("raw.positions", book.positions)
     tables.write("raw.instruments", book.instruments)
     tables.write("raw.factors", factors)
+    for name in ("raw.portfolios", "raw.benchmarks", "raw.holdings"):
+        tables.write(name, contract(name).schema.empty_table())
     tables.write("market.levels", _levels(market))
     for name, table in fits.items():
         tables.write(name, table)

@@ -84,7 +84,10 @@ def backtest_facts(
     market = Market.from_tables(tables.read("market.levels"), tables.read("raw.factors"), settings.as_of)
     instruments = tables.read("raw.instruments")
     book = Book.from_tables(
-        tables.read("raw.positions"), instruments, functions=product_functions(instruments, project)
+        tables.read("raw.positions"),
+        instruments,
+        tables.read("raw.holdings"),
+        product_functions(instruments, project),
     )
     named = [] if reported is None else sorted(set(reported["portfolio_id"].to_pylist()))
     with Engines(settings.targets[target], directory / "logs") as engines:

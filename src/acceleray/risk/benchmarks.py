@@ -87,7 +87,7 @@ def resolve_benchmarks(
         }
     )
     resolution = resolve(
-        Book.from_tables(positions, book.instruments, book.holdings),
+        Book.from_tables(positions, book.instruments, book.holdings, book.functions),
         market,
         base_currency=base_currency,
         history_days=history_days,

@@ -170,7 +170,7 @@ def factor_columns(resolution: Resolution, market: Market) -> list[tuple[int, ..
     resolution : Resolution
         Of the same market.
     """
-    lookup = _Recorder(market, resolution.base_currency, 0)
+    lookup = _Recorder(market, resolution.base_currency, 0, functions=resolution.book.functions)
     found, residuals = [], dict(resolution.residuals)
     for name in resolution.instrument_ids:
         lookup.used.clear()
@@ -182,9 +182,11 @@ def factor_columns(resolution: Resolution, market: Market) -> list[tuple[int, ..
 class _Recorder(Lookup):
     """A look-up that remembers which factors were asked for."""
 
-    def __init__(self, market: Market, base_currency: str, history_days: int) -> None:
-        super().__init__(market, base_currency, history_days)
-        self.used: set[int] = set()
+    used: set[int]
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.used = set()
 
     def usable(self, column: int) -> int:
         self.used.add(column)

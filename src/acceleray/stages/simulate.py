@@ -384,7 +384,9 @@ def _explain(context: StageContext, book: Book, market: Market) -> None:
     positions, instruments, holdings, factors, levels = (night.tables.read(name) for name in _EXPLAINED)
     explanation = explain(
         (
-            Book.from_tables(positions, instruments, holdings),
+            Book.from_tables(
+                positions, instruments, holdings, product_functions(instruments, context.project)
+            ),
             Market.from_tables(levels, factors, night.as_of),
         ),
         (book, market),
