@@ -132,7 +132,7 @@ def test_historical_figures_equal_plain_numpy(portfolio, horizon, measures, leve
 def test_every_figure_follows_from_the_stored_paths(tables, measures):
     pnl = tables.read("result.pnl")
     nodes = {portfolio for portfolio, *_ in measures}
-    # The stressed figure is over the whole history, whose paths are not stored; tests/unit/risk/test_stressed.py.
+    # Paths of the stressed figure, which is over the whole history, are not stored.
     for method, horizon in {(row[3], row[2]) for row in measures if row[3] != "stressed_historical"}:
         keep = (np.asarray(pnl["method"].to_numpy(zero_copy_only=False)) == method) & (
             pnl["horizon_days"].to_numpy() == horizon
