@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from acceleray.config.models import CreditSettings, Scenario, SimulateSettings
@@ -24,7 +24,7 @@ PROBABILITIES = st.sampled_from([0.0, 1e-300, 1e-9, 0.01, 0.011, 0.012, 0.3, 0.9
 OBLIGORS = st.fixed_dictionaries(
     {
         "segment": st.sampled_from(["a", "b", "c"]),
-        "ead": st.just(0.0) | st.floats(1e-200, 1e6),
+        "ead": st.floats(0.0, 1e6),
         "default_prob": PROBABILITIES | st.floats(0.0, 1.0),
         "lgd": st.sampled_from([0.0, 0.45, 1.0]),
     }
@@ -54,7 +54,9 @@ def test_permuting_obligors_changes_nothing(data, obligors):
 @settings(max_examples=25, deadline=None)
 @given(BOOKS, st.integers(-10, 10))
 def test_scaling_exposures_scales_losses(obligors, exponent):
-    # By powers of two, where floating point is exact too.
+    # By powers of two, where floating point is exact too, down to the smallest normal number: subnormal ones
+    # lose bits.
+    assume(all(row["ead"] == 0.0 or row["ead"] > 1e-300 for row in obligors))
     factor = 2.0**exponent
     scaled = [row | {"ead": row["ead"] * factor} for row in obligors]
     assert (paths(table(scaled)) == factor * paths(table(obligors))).all()
