@@ -20,7 +20,6 @@ __all__ = [
     "chi_squares",
     "replicate_of_paths",
     "sobol_layout",
-    "sobol_normals",
     "sobol_uniforms",
 ]
 
@@ -148,32 +147,6 @@ def sobol_uniforms(
     # Whole blocks only: SciPy warns of a sequence that begins with any other number of points.
     points: FloatArray = sequence.random(block_size)[:n_paths]
     return points + _HALF_CELL
-
-
-def sobol_normals(
-    seed: int,
-    *address: int,
-    block: int,
-    block_size: int,
-    n_paths: int,
-    n_dims: int,
-    replicates: int = REPLICATES,
-) -> FloatArray:
-    """Draw the standard normals of one block, none of them infinite.
-
-    Parameters and errors are those of `sobol_uniforms`.
-    """
-    points = sobol_uniforms(
-        seed,
-        *address,
-        block=block,
-        block_size=block_size,
-        n_paths=n_paths,
-        n_dims=n_dims,
-        replicates=replicates,
-    )
-    normals: FloatArray = special.ndtri(points)
-    return normals
 
 
 def chi_squares(uniforms: FloatArray, dof: float) -> FloatArray:

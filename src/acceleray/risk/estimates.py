@@ -15,6 +15,7 @@ from acceleray.numerics.incremental import (
     incremental_value_at_risk,
 )
 from acceleray.numerics.sectioning import sectioned_estimate
+from acceleray.numerics.sobol import replicate_of_paths
 from acceleray.numerics.tail import (
     Estimate,
     estimate_expected_shortfall,
@@ -153,5 +154,6 @@ def _weighted_increment(
 
 def _replicates(labels: Labels, count: int) -> list[IntArray]:
     """Paths of each randomisation of a Sobol set: its blocks go round them."""
-    owners = labels.blocks.of_scenarios() % count
+    blocks = labels.blocks
+    owners = replicate_of_paths(blocks.n_scenarios, blocks.size, replicates=count)
     return [np.flatnonzero(owners == replicate) for replicate in range(count)]

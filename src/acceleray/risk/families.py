@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acceleray.numerics.kernels import EuropeanOptions, european_values, flow_values
-from acceleray.numerics.pricing import european_deltas, european_prices, zero_rates
+from acceleray.numerics.pricing import european_deltas, european_prices, forward_prices, zero_rates
 from acceleray.numerics.rates import RatePoints, floating_values
 
 __all__ = [
@@ -167,9 +167,12 @@ class Carry:
     def prices(self, levels: FloatArray, first: int, stop: int) -> FloatArray:
         """Price of the future."""
         part = slice(first, stop)
-        carry = self.curve.rates(levels, part) - levels_or_zero(levels, self.dividends[part])
-        prices: FloatArray = self.underlyings.levels(levels, part) * np.exp(carry * self.years[part, None])
-        return prices
+        return forward_prices(
+            self.underlyings.levels(levels, part),
+            self.curve.rates(levels, part),
+            levels_or_zero(levels, self.dividends[part]),
+            self.years[part, None],
+        )
 
     def columns(self) -> IntArray:
         """Columns that any of them needs."""
