@@ -7,8 +7,8 @@ Obligor ``k`` of cell ``c`` defaults within the year when
 with independent standard normal factors ``Z`` and own risks ``e_k``. **A low factor is bad.** ``W`` is one
 chi-square variable of ``nu`` degrees of freedom for the whole book under a t copula, and ``W / nu`` is 1
 under a Gaussian one. The threshold ``x_k`` is the quantile of the default probability, of the normal law or
-of Student's t. Before any stress ``|a_c|^2 + b_c^2 = 1`` and ``m_c = 0``; a stress of the factors moves the mean
-``m_c`` and may shrink ``a_c``, and leaves ``b_c`` alone.
+of Student's t. Before any stress ``|a_c|^2 + b_c^2 = 1`` and ``m_c = 0``; a stress of the factors moves the
+mean ``m_c`` and may shrink ``a_c``, and leaves ``b_c`` alone.
 
 A cell holds the obligors that share segment and loadings, so that what depends on the factors alone is
 computed once per cell. A book where every obligor has loadings of its own has as many cells as obligors.
