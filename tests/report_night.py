@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from acceleray.config.models import Settings
 from acceleray.domain.tables import contract
+from tests import book_night
 
 METHODS = ("historical", "filtered_historical", "monte_carlo_gaussian", "monte_carlo_t")
 AS_OF = dt.date(2018, 12, 28)
@@ -139,6 +140,14 @@ def tables(*, partial: bool = False, empty: bool = False) -> dict[str, pa.Table]
     size = np.array([position[2] for position in _POSITIONS])
     pnl = 0.012 * size[:, None] * market + 0.008 * np.abs(size)[:, None] * own
     frames = _market_tables(pnl, partial=partial)
+    es = {
+        row["portfolio_id"]: row["value"]
+        for row in frames["result.measures"]
+        if (row["measure"], row["method"], row["horizon_days"]) == ("ES", "historical", 1)
+    }
+    frames |= book_night.tables(partial=partial, nodes=_nodes(), es=es)
+    if not empty:
+        frames["result.measures"] += book_night.stressed(es)
     frames |= _backtest_tables(random)
     frames |= _data_tables(partial=partial)
     frames |= _credit_table() | _model_tables(random)

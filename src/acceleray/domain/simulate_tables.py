@@ -163,7 +163,8 @@ SIMULATE_TABLES = (
         "simulate",
         "portfolio_id measure factor_id other_factor_id",
         portfolio_id=_STRING,
-        # delta, vega, dv01, cs01, dividend01, gamma, cross_gamma, theta: gain if the factor rises by `unit`.
+        # delta, vega, dv01, cs01, dividend01, gamma, cross_gamma, theta: gain if the factor rises by `unit`;
+        # delta_percent and gamma_percent are those of prices and exchange rates again, per rise of 1 %.
         measure=_STRING,
         # "" for theta; the other factor only for cross_gamma, else "".
         factor_id=_STRING,

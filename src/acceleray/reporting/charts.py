@@ -23,6 +23,7 @@ __all__ = [
     "Step",
     "Tick",
     "backtest_chart",
+    "from_zero",
     "heat_class",
     "histogram",
     "limit_bar",
@@ -100,8 +101,8 @@ class Step:
     link: str | None
 
 
-def waterfall(parts: Sequence[float], total: float) -> list[Step]:
-    """Place parts end to end, then the total from zero."""
+def waterfall(parts: Sequence[float], total: float, *, gains_rise: bool = False) -> list[Step]:
+    """Place parts end to end, then the total from zero; rising is a risk unless `gains_rise`."""
     edges = [0.0]
     for part in parts:
         edges.append(edges[-1] + part)
@@ -110,10 +111,21 @@ def waterfall(parts: Sequence[float], total: float) -> list[Step]:
     steps = []
     for start, end in pairwise(edges):
         bar = span(min(start, end), max(start, end), least, most)
-        kind = "risk" if end >= start else "gain"
+        kind = "gain" if (end >= start) == gains_rise else "risk"
         steps.append(Step(zero, bar.x, bar.width, kind, span(end, end, least, most).x))
     bar = span(min(0, total), max(0, total), least, most)
     return [*steps, Step(zero, bar.x, bar.width, "total", None)]
+
+
+def from_zero(values: Sequence[float]) -> list[Step]:
+    """Place bars that all begin at zero on one axis."""
+    least, most = min(0.0, *values), max(0.0, *values)
+    zero = span(0, 0, least, most).x
+    bars = [span(min(0.0, value), max(0.0, value), least, most) for value in values]
+    return [
+        Step(zero, bar.x, bar.width, "gain" if value > 0 else "risk", None)
+        for bar, value in zip(bars, values, strict=True)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

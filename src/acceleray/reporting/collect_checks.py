@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from acceleray.config.models import Settings
 from acceleray.errors import LineageError
-from acceleray.reporting import collect
+from acceleray.reporting import collect, collect_book
 from acceleray.reporting import facts as f
 from acceleray.reporting.collect import Tables, estimate, rows
 
@@ -92,7 +92,11 @@ def build_facts(tables: Tables, settings: Settings, night: dict[str, Any]) -> f.
         headline=tuple(_headline(tables, settings, credit, stress, early)),
         limits=found_limits,
         limit_counts=dict(Counter(limit.state for limit in found_limits)),
+        pnl=collect_book.explain(tables, night["as_of"]),
         drivers=collect.drivers(tables, settings),
+        sensitivities=collect_book.sensitivities(tables),
+        active=collect_book.active(tables, settings),
+        capital=collect_book.capital(tables, settings),
         methods=collect.methods(tables, settings),
         distribution=collect.distribution(tables, settings),
         stress=stress,
@@ -128,6 +132,10 @@ def _headline(
     early: f.EarlyWarning | None,
 ) -> list[f.Headline]:
     tiles = collect.headline_measures(tables, settings)
+    stressed = collect_book.stressed(tables)
+    if stressed is not None:
+        # Beside the headline ES, in the place of the longest horizon, which the methods table shows too.
+        tiles[2:] = [stressed]
     if credit is not None:
         base = next((x for x in credit.scenarios if x.scenario == credit.base), None)
         tiles.append(

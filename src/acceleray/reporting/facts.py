@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from acceleray.reporting.estimate import Estimate
+from acceleray.reporting.facts_book import Active, Capital, Explain, Greeks
+
 __all__ = [
     "AgedSeries",
     "Backtest",
@@ -46,16 +49,6 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """A figure with its interval, or with the reason why it has none."""
-
-    value: float | None
-    ci_low: float | None = None
-    ci_high: float | None = None
-    note: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """A small figure beside a headline figure: another method, a segment, a bucket."""
 
@@ -77,6 +70,9 @@ class Headline:
     parts: tuple[Part, ...] = ()
     table: str = ""
     n_paths: int | None = None
+    # Last days of the first and the last move of a window of the past, where the figure is that of one.
+    window_from: str | None = None
+    window_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -454,7 +450,11 @@ class Facts:
     headline: tuple[Headline, ...]
     limits: tuple[LimitFact, ...]
     limit_counts: dict[str, int]
+    pnl: Explain
     drivers: Drivers | None
+    sensitivities: Greeks | None
+    active: Active | None
+    capital: Capital | None
     methods: tuple[MethodRow, ...]
     distribution: Distribution | None
     stress: Stress | None

@@ -35,6 +35,7 @@ METHOD_NAMES = {
     "filtered_historical": "Filtered historical",
     "monte_carlo_gaussian": "Monte-Carlo, Gaussian",
     "monte_carlo_t": "Monte-Carlo, Student t",
+    "stressed_historical": "Worst window",
 }
 METHOD_SHORT = {
     "historical": "historical",

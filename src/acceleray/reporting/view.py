@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from acceleray.reporting import charts, view_books, view_checks, view_market, view_scenarios
+from acceleray.reporting import (
+    charts,
+    view_book,
+    view_books,
+    view_checks,
+    view_market,
+    view_portfolio,
+    view_scenarios,
+)
 from acceleray.reporting import format as fmt
 from acceleray.reporting.figures import Cursor, Figure, Rich, figure, joined, money, stress_scale, title
 from acceleray.reporting.view_market import limit_title
@@ -13,7 +21,9 @@ __all__ = ["build_view"]
 
 _NAVIGATION = (
     ("limits", "Limits"),
+    ("pnl", "P&L"),
     ("drivers", "Drivers"),
+    ("sensitivities", "Greeks"),
     ("methods", "Methods"),
     ("stress", "Stress"),
     ("backtest", "Backtest"),
@@ -33,7 +43,11 @@ def build_view(document: dict[str, Any]) -> dict[str, Any]:
     sections: dict[str, Any] = {
         "limits": view_market.limits(facts),
         "distribution": view_market.distribution(facts),
+        "pnl": view_book.pnl(facts),
         "drivers": view_market.drivers(facts),
+        "sensitivities": view_book.sensitivities(facts),
+        "active": view_portfolio.active(facts),
+        "capital": view_portfolio.capital(facts),
         "methods": view_market.methods(facts),
         "stress": view_scenarios.stress(facts),
         "backtest": view_scenarios.backtest(facts),

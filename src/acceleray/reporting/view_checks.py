@@ -249,11 +249,17 @@ def _explained(tile: Cursor) -> tuple[str, str, str]:
         return "Expected credit loss", how, f"{table}: segment *, scenario base, measure expected_loss"
     measure, level, days = (tile[key].value for key in ("subject", "level", "horizon_days"))
     method = tile["method"].value
+    where = f"{table}: portfolio_id {ROOT}, level {level:g}, horizon_days {days}, method {method}"
+    if not tile["window_from"].is_absent:
+        how = (
+            "Mean of the worst losses of today’s book in the window of its whole history in which that mean "
+            "is largest; shown beside it are the portfolios by themselves in the same window."
+        )
+        return f"Stressed {measure_title(measure, level, days)}", how, where
     how = (
         "The smallest loss that at least this share of scenarios does not exceed."
         if measure == "VaR"
         else "Mean of the worst losses beyond the level; the boundary scenario counts in part."
     )
     how += f" {METHOD_NAMES[method]} scenarios, the whole book revalued in each, no scaling by √time."
-    where = f"{table}: portfolio_id {ROOT}, level {level:g}, horizon_days {days}, method {method}"
     return measure_title(measure, level, days), how, where

@@ -34,6 +34,7 @@ _STATE_NAMES = {
     "not_computed": ("not computed", "not computed"),
 }
 _TILE_NAMES = {"VaR": "VaR", "ES": "Expected shortfall"}
+_STRESSED_TILE = "es-stressed"
 
 
 def tiles(facts: Cursor) -> list[dict[str, Any]]:
@@ -60,7 +61,8 @@ def _tile(tile: Cursor, at_level: str) -> dict[str, Any]:
         name, detail = "Expected credit loss", "1 year, base"
     else:
         value = estimate_money(estimate, scale, suffix=False)
-        name = _TILE_NAMES[tile["subject"].value]
+        stressed = tile["id"].value == _STRESSED_TILE
+        name = "Stressed ES" if stressed else _TILE_NAMES[tile["subject"].value]
         days = fmt.plural(tile["horizon_days"].value, "day")
         detail = f"{fmt.level(tile['level'].value)}, {days}"
     return {
@@ -78,7 +80,13 @@ def _tile(tile: Cursor, at_level: str) -> dict[str, Any]:
 
 
 def _tile_note(tile: Cursor) -> Rich:
-    method = tile["method"].value
+    method, start, end = tile["method"].value, tile["window_from"], tile["window_to"]
+    if not start.is_absent:
+        return (
+            figure(start, fmt.short_day(start.value)),
+            " to ",
+            figure(end, fmt.short_day(end.value)),
+        )
     if method is not None:
         text = METHOD_NAMES[method]
         if tile["n_paths"].is_absent:

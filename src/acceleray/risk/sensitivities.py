@@ -29,6 +29,7 @@ from acceleray.risk.valuation import Instruments, LookThrough, ResolvedBook
 
 __all__ = [
     "MEASURES",
+    "PERCENT",
     "Derivatives",
     "Quadratic",
     "Sensitivities",
@@ -77,6 +78,9 @@ MEASURES: dict[FactorKind, Unit] = {
     FactorKind.CREDIT_SPREAD: Unit(measure="cs01", size=1e-4, text="+1 bp"),
     FactorKind.DIVIDEND_YIELD: Unit(measure="dividend01", size=1e-4, text="+1 bp"),
 }
+
+# Prices differ in level, so what a rise by one means: their derivatives are also told for one per cent.
+PERCENT = Unit(measure="delta_percent", size=0.01, text="+1 %")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -221,14 +225,25 @@ class Sensitivities:
         names = self.market.factor_ids
         units = [MEASURES[factor.kind] for factor in self.market.factors]
         rows: list[tuple[str, str, str, float, str]] = []
+        percents = PERCENT.size * self.market.base
         for i in np.flatnonzero(quadratic.gradient):
             unit = units[i]
             rows.append((unit.measure, names[i], "", quadratic.gradient[i] * unit.size, unit.text))
+            if unit.measure == "delta":
+                rows.append(
+                    (PERCENT.measure, names[i], "", quadratic.gradient[i] * percents[i], PERCENT.text)
+                )
         for i, j in zip(*np.nonzero(np.triu(quadratic.hessian)), strict=True):
             size, text = units[i].size * units[j].size, f"{units[i].text} × {units[j].text}"
             value = quadratic.hessian[i, j] * size
             if i == j:
                 rows.append(("gamma", names[i], "", value, text))
+                if units[i].measure == "delta":
+                    value, text = (
+                        quadratic.hessian[i, i] * percents[i] ** 2,
+                        f"{PERCENT.text} × {PERCENT.text}",
+                    )
+                    rows.append(("gamma_percent", names[i], "", value, text))
             else:
                 rows.append(("cross_gamma", names[i], names[j], value, text))
         if days != 0.0:

@@ -20,6 +20,7 @@ __all__ = ["ENGINE", "READS", "WRITES", "run"]
 
 READS: tuple[str, ...] = (
     "raw.controls",
+    "raw.portfolios",
     "raw.rejected",
     "raw.factors",
     "market.levels",
@@ -29,6 +30,9 @@ READS: tuple[str, ...] = (
     "result.measures",
     "result.contributions",
     "result.stress",
+    "result.portfolio",
+    "result.sensitivities",
+    "result.explain",
     "result.pnl",
     "result.scenarios",
     "result.forecasts",

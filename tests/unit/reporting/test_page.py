@@ -135,6 +135,7 @@ def test_sections_without_facts_are_left_out():
     page = render_page(document(empty=True))
     assert re.findall(r'<section id="(\w+)"', page) == [
         "headline",
+        "pnl",
         "methods",
         "quality",
         "audit",
