@@ -119,7 +119,7 @@ def waterfall(parts: Sequence[float], total: float, *, gains_rise: bool = False)
 
 def from_zero(values: Sequence[float]) -> list[Step]:
     """Place bars that all begin at zero on one axis."""
-    least, most = min(0.0, *values), max(0.0, *values)
+    least, most = min([0.0, *values]), max([0.0, *values])
     zero = span(0, 0, least, most).x
     bars = [span(min(0.0, value), max(0.0, value), least, most) for value in values]
     return [

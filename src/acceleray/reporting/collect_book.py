@@ -144,7 +144,7 @@ def active(tables: Tables, settings: Settings) -> b.Active | None:
                 active_es=_estimate(figures.get((node, "active_ES", ""))),
                 largest=None
                 if largest is None
-                else b.Contributor(instrument_id=largest["member_id"], value=largest["value"]),
+                else b.Contributor(instrument_id=largest["member_id"], estimate=_estimate(largest)),
             )
         )
     if not portfolios:

@@ -83,7 +83,7 @@ class Contributor:
     """An instrument and what it adds to a figure of its portfolio."""
 
     instrument_id: str
-    value: float
+    estimate: Estimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

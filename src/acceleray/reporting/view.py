@@ -23,7 +23,6 @@ _NAVIGATION = (
     ("limits", "Limits"),
     ("pnl", "P&L"),
     ("drivers", "Drivers"),
-    ("sensitivities", "Greeks"),
     ("methods", "Methods"),
     ("stress", "Stress"),
     ("backtest", "Backtest"),

@@ -21,12 +21,12 @@ _TERM_NAMES = {
     "dividends": "Dividend yields",
     "fx": "FX",
     "calibration": "Calibration",
-    "settled": "Paid out in cash",
+    "settled": "Settled in cash",
     "new_trades": "New trades",
     "residual": "Residual",
 }
-# What the finding may call the main cause: not what is left over.
-_NO_CAUSE = ("residual",)
+# What the finding does not call a cause: what is left over, and what only changed places.
+_NO_CAUSE = ("residual", "settled")
 _LARGE_RESIDUAL = 0.10
 
 # Name, what rises, and by how much: as the finding and the heading of the table say it.
@@ -67,7 +67,7 @@ def pnl(facts: Cursor) -> dict[str, Any]:
         "unit": unit_name(scale, facts["base_currency"].value),
         "large": _is_large(found["residual_share"]),
         "partial": facts["state"].value == "PARTIAL",
-        "paid": any(term["term"].value == "settled" for term in terms),
+        "settled": any(term["term"].value == "settled" for term in terms),
     }
 
 
@@ -89,6 +89,9 @@ def _pnl_finding(found: Cursor, terms: list[Cursor], scale: fmt.Scale) -> Rich:
             f"; largest part: {name if name.isupper() else name.lower()} ",
             money(main["value"], scale, signed=True),
         ]
+    settled = next((term["value"] for term in terms if term["term"].value == "settled"), None)
+    if settled is not None:
+        text += ["; settled in cash ", money(settled, scale, signed=True)]
     share = found["residual_share"]
     if not share.is_absent:
         text += ["; residual ", figure(share, fmt.percent(share.value)), " of it"]
@@ -127,7 +130,8 @@ def _greek(kind: Cursor, currency: str) -> dict[str, Any]:
     parts = [factor["value"] for factor in factors]
     if others.value:
         parts.append(kind["others_value"])
-    scale = fmt.scale_for([*(part.value for part in parts), kind["total"].value])
+    # One unit finer than the largest asks for, so that the smaller factors keep their digits.
+    scale = fmt.scale_for([max(abs(part.value) for part in parts) / 10])
     steps = charts.from_zero([part.value for part in parts])
     shown = _rounded(kind, parts, scale)
     rows = [

@@ -49,30 +49,20 @@ def active(facts: Cursor) -> dict[str, Any] | None:
         x["limit"].value for x in portfolios
     ]
     most = 1.08 * max((end for end in ends if end is not None), default=0.0) or 1.0
-    scale = _shared(
-        [x[key] for x in portfolios for key in ("active_var", "active_es")],
-    )
     decimals = min((_decimals(e) for e in errors), default=2)
     notes = _Notes()
     days = found["horizon_days"].value
     return {
         "finding": _active_finding(portfolios, decimals),
-        "rows": [_active_row(x, scale, decimals, most, notes) for x in portfolios],
+        "rows": [_active_row(x, decimals, most, notes) for x in portfolios],
         "var": f"Active VaR {fmt.level(found['var_level'].value)}",
         "es": f"Active ES {fmt.level(found['es_level'].value)}",
         "days": fmt.plural(days, "day"),
         "interval": fmt.level(facts["interval_level"].value),
         "has_limit": any(not x["limit"].is_absent for x in portfolios),
-        "unit": unit_name(scale, facts["base_currency"].value),
+        "unit": facts["base_currency"].value,
         "notes": list(notes),
     }
-
-
-def _shared(estimates: list[Cursor]) -> fmt.Scale:
-    """Choose the unit of a column, at the precision that its widest interval supports."""
-    scale = fmt.scale_for(x["value"].value for x in estimates)
-    decimals = [fmt.supported(scale, x["ci_low"].value, x["ci_high"].value).decimals for x in estimates]
-    return scale.rounded(min(decimals, default=scale.decimals))
 
 
 def _decimals(estimate: Cursor) -> int:
@@ -105,7 +95,7 @@ def _active_finding(portfolios: list[Cursor], decimals: int) -> Rich:
     return tuple(text)
 
 
-def _active_row(found: Cursor, scale: fmt.Scale, decimals: int, most: float, notes: _Notes) -> dict[str, Any]:
+def _active_row(found: Cursor, decimals: int, most: float, notes: _Notes) -> dict[str, Any]:
     error, limit, largest = found["tracking_error"], found["limit"], found["largest"]
     low, high = error["ci_low"], error["ci_high"]
 
@@ -133,22 +123,27 @@ def _active_row(found: Cursor, scale: fmt.Scale, decimals: int, most: float, not
         "band": (at(low), at(high)) if interval else None,
         "at_limit": at(limit),
         "state": found["limit_state"].value or "",
-        "var": _amount(found["active_var"], scale, notes),
-        "es": _amount(found["active_es"], scale, notes),
+        "var": _amount(found["active_var"], notes),
+        "es": _amount(found["active_es"], notes),
         "largest": None
         if largest.is_absent
         else (
             largest["instrument_id"].value,
             " ",
-            money(largest["value"], scale, signed=True, suffix=False),
+            money(
+                largest["estimate"]["value"],
+                low=largest["estimate"]["ci_low"].value,
+                high=largest["estimate"]["ci_high"].value,
+                signed=True,
+            ),
         ),
     }
 
 
-def _amount(estimate: Cursor, scale: fmt.Scale, notes: _Notes) -> dict[str, Any]:
+def _amount(estimate: Cursor, notes: _Notes) -> dict[str, Any]:
     absent = estimate["value"].is_absent
     return {
-        "value": money(estimate["value"], scale, suffix=False),
+        "value": estimate_money(estimate),
         "mark": notes.mark(estimate["note"].value) if absent else "",
     }
 
@@ -210,7 +205,7 @@ def _capital_finding(fund: Cursor, found: Cursor) -> Rich:
     share, gross = fund["var"]["value"], fund["gross_leverage"]["value"]
     text: list[str | Figure] = []
     if share.is_absent:
-        text += [f"{name} is no share of a NAV that is not positive"]
+        text += [f"{name} has no share: {fund['var']['note'].value}"]
     else:
         decimals = _decimals(fund["var"])
         text += [f"{name} is ", figure(share, fmt.percent(share.value, decimals)), " of NAV"]
@@ -254,6 +249,10 @@ def _multiple(estimate: Cursor, notes: _Notes, *, signed: bool = False) -> dict[
 
 
 def _days(estimate: Cursor, notes: _Notes) -> dict[str, Any]:
-    value = estimate["value"]
+    value, note = estimate["value"], estimate["note"].value or ""
     text = fmt.NOT_AVAILABLE if value.is_absent else fmt.fixed(value.value, 1)
-    return _cell(estimate, figure(value, text), notes, explain=True)
+    # Of no value the reason alone: what else is said differs from portfolio to portfolio.
+    reason = note.partition(";")[0] if value.is_absent else note
+    return {"value": figure(value, text), "absent": value.is_absent, "interval": ()} | {
+        "mark": notes.mark(reason and f"Days: {reason}")
+    }

@@ -73,3 +73,17 @@ def test_exception_labels_never_cover_each_other():
     for i, (left, y) in enumerate(boxes):
         assert -0.1 <= left <= 98
         assert all(abs(left - a) >= 12 or abs(y - b) >= 8 for a, b in boxes[:i])
+
+
+def test_a_waterfall_of_gains_calls_the_falling_parts_losses():
+    steps = charts.waterfall([2.0, -5.0, 1.0], -2.0, gains_rise=True)
+    assert [step.kind for step in steps] == ["gain", "risk", "gain", "total"]
+    assert [step.kind for step in charts.waterfall([2.0, -5.0], -3.0)] == ["risk", "gain", "total"]
+
+
+def test_bars_from_zero_share_an_axis():
+    first, second, third = charts.from_zero([3.0, -1.0, 0.0])
+    assert (first.zero, first.x, first.width, first.kind) == ("25.00%", "25.00%", "75.00%", "gain")
+    assert (second.x, second.width, second.kind) == ("0.00%", "25.00%", "risk")
+    assert third.width == "0.00%"
+    assert charts.from_zero([]) == []

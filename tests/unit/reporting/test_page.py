@@ -144,6 +144,58 @@ def test_sections_without_facts_are_left_out():
     assert "No limits are set." in text_of(page)
 
 
+def test_the_book_is_explained_in_the_order_of_the_mock(complete):
+    page = complete[1]
+    order = re.findall(r'<section id="(\w+)"', page)
+    assert order == [
+        "headline",
+        "limits",
+        "pnl",
+        "drivers",
+        "sensitivities",
+        "active",
+        "distribution",
+        "capital",
+        "methods",
+        "stress",
+        "backtest",
+        "credit",
+        "early_warning",
+        "quality",
+        "audit",
+        "explain",
+    ]
+    text = text_of(page)
+    assert "\u221284.8k in value since 27 Dec 2018" in text
+    assert "SensitivitiesAll prices +1 %: +55.0k" in text
+    assert "Active riskFund tracking error 2.31 % against POLICY" in text
+    assert "CapitalVaR 99 %, 1 day is 1.54 % of NAV" in text
+    assert "Stressed ES 97.5 %, 1 day" in text
+    assert "3 Dec 2007 to 28 Nov 2008" in text
+    assert "worst of 6803 windows of 250 moves for Fund" in text
+
+
+def test_the_first_night_says_why_nothing_is_explained():
+    assert "No earlier night has been published to compare with." in text_of(
+        render_page(document(empty=True))
+    )
+
+
+def test_capital_stands_beside_the_distribution_where_no_portfolio_has_a_benchmark(complete):
+    found = {**complete[0], "active": None}
+    page = render_page(found)
+    order = re.findall(r'<section id="(\w+)"', page)
+    assert order[order.index("sensitivities") :][:3] == ["sensitivities", "capital", "distribution"]
+    assert page.count('<section id="capital"') == 1
+    found = {**found, "distribution": None}
+    assert render_page(found).count('<section id="capital"') == 1
+
+
+def test_a_book_without_foreign_currency_says_so(complete):
+    found = {**complete[0], "capital": {**complete[0]["capital"], "currencies": []}}
+    assert "nothing in the fund depends on an exchange rate" in text_of(render_page(found))
+
+
 def test_the_gates_refusal_is_told_in_plain_words(complete):
     text = text_of(complete[1])
     assert "Not promoted: average precision +0.0040 against logistic" in text

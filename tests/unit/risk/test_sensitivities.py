@@ -12,7 +12,7 @@ from acceleray.domain.moves import MoveKind
 from acceleray.domain.tables import contract
 from acceleray.errors import UsageError
 from acceleray.risk.resolve import resolve
-from acceleray.risk.sensitivities import MEASURES, interactions, sensitivities, sensitivities_of
+from acceleray.risk.sensitivities import MEASURES, PERCENT, interactions, sensitivities, sensitivities_of
 from acceleray.risk.tables import nodes_with_positions
 from acceleray.risk.valuation import position_pnl
 
@@ -98,6 +98,12 @@ def test_linear_things_have_no_second_derivative(market):
         ("delta", "SPX", ""): pytest.approx(40.0, rel=1e-9),
         ("delta", "EURUSD", ""): pytest.approx(50_000.0, rel=1e-9),
         ("delta", "OIL", ""): pytest.approx(-2000.0, rel=1e-9),
+        **{
+            ("delta_percent", name, ""): pytest.approx(
+                units * market.base[market.column(name)] / 100, rel=1e-9
+            )
+            for name, units in (("SPX", 40.0), ("EURUSD", 50_000.0), ("OIL", -2000.0))
+        },
     }
 
 
@@ -106,6 +112,9 @@ def test_a_future_in_another_currency_is_converted_at_the_rate_of_the_day(market
     # Its gain is 20 (F' - F) fx': nothing by the rate alone, the mixed derivative is 20.
     assert rows == {
         ("delta", "SPX", ""): pytest.approx(20 * market.base[market.column("EURUSD")], rel=1e-9),
+        ("delta_percent", "SPX", ""): pytest.approx(
+            0.2 * market.base[[market.column("EURUSD"), market.column("SPX")]].prod(), rel=1e-9
+        ),
         ("cross_gamma", "EURUSD", "SPX"): pytest.approx(20.0, rel=1e-6),
     }
 
@@ -162,8 +171,23 @@ def test_nodes_add_up_and_blocks_follow_the_contract(book, market, found):
         assert value == pytest.approx(sum(held), abs=1e-12 * max(map(abs, held))), key
     assert 0.0 not in table["value"].to_pylist()
     assert {row["measure"] for row in table.to_pylist()} == {
-        *(unit.measure for unit in MEASURES.values()), "gamma", "cross_gamma", "theta",
+        *(unit.measure for unit in (*MEASURES.values(), PERCENT)),
+        "gamma", "gamma_percent", "cross_gamma", "theta",
     }  # fmt: skip
+
+
+def test_per_cent_is_the_derivative_times_a_hundredth_of_the_level(market, found):
+    rows = rows_of(found.table(["Fund"]))
+    deltas = {factor: value for (measure, factor, _), value in rows.items() if measure == "delta"}
+    assert deltas.keys() == {factor for (measure, factor, _) in rows if measure == "delta_percent"}
+    for factor, delta in deltas.items():
+        step = 0.01 * market.base[market.column(factor)]
+        assert rows["delta_percent", factor, ""] == pytest.approx(delta * step, rel=1e-14)
+        if ("gamma", factor, "") in rows:
+            gamma = rows["gamma", factor, ""]
+            assert rows["gamma_percent", factor, ""] == pytest.approx(gamma * step**2, rel=1e-14)
+    # Vols and rates have units of their own.
+    assert {factor for (measure, factor, _) in rows if measure == "gamma_percent"} <= deltas.keys()
 
 
 def test_positions_add_up_to_their_portfolio(book, market, found):

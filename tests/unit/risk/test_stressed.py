@@ -75,7 +75,8 @@ def test_the_worst_window_is_that_of_a_plain_loop():
     assert first < 40
     assert found.absent == (("Q", "B"),)
     assert (found.proxied_share, found.missing_share) == (0.0, 0.5)
-    assert str(found.window[0]) in found.measure.note
+    # The morning page takes the window from the note.
+    assert f"{found.window[0]} to {found.window[1]}" in found.measure.note
     assert "1 positions without a past" in found.measure.note
 
 
