@@ -94,7 +94,7 @@ def _pnl_finding(found: Cursor, terms: list[Cursor], scale: fmt.Scale) -> Rich:
         text += ["; settled in cash ", money(settled, scale, signed=True)]
     share = found["residual_share"]
     if not share.is_absent:
-        text += ["; residual ", figure(share, fmt.percent(share.value)), " of it"]
+        text += ["; residual ", figure(share, fmt.percent(share.value))]
         if _is_large(share):
             text += [f", above {fmt.percent(_LARGE_RESIDUAL)}"]
     return tuple(text)

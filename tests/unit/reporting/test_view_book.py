@@ -22,13 +22,13 @@ class TestPnl:
     def test_the_finding_names_the_total_the_largest_part_and_the_residual(self):
         view = pnl(Cursor(facts()))
         assert text(view["finding"]) == (
-            "−84.8k in value since 27 Dec 2018; largest part: delta −91.3k; residual 3 % of it"
+            "−84.8k in value since 27 Dec 2018; largest part: delta −91.3k; residual 3 %"
         )
         assert not view["large"]
 
     def test_a_large_residual_is_said_in_the_finding(self):
         view = pnl(Cursor(facts(partial=True)))
-        assert text(view["finding"]).endswith("residual 14 % of it, above 10 %")
+        assert text(view["finding"]).endswith("residual 14 %, above 10 %")
         assert view["large"]
         assert view["partial"]
 
