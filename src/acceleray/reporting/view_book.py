@@ -31,7 +31,7 @@ _LARGE_RESIDUAL = 0.10
 
 # Name, what rises, and by how much: as the finding and the heading of the table say it.
 _GREEKS = {
-    "delta_percent": ("Delta", "per +1\u202f% of price", "all prices +1\u202f%"),
+    "delta_percent": ("Delta", "per +1\u202f% of level", "all prices and FX +1\u202f%"),
     "gamma_percent": ("Gamma", "change of delta per +1\u202f%", ""),
     "vega": ("Vega", "per +1 vol point", "all vols +1 point"),
     "dv01": ("DV01", "per +1\u202fbp of rate", "all rates +1\u202fbp"),

@@ -167,7 +167,7 @@ def test_the_book_is_explained_in_the_order_of_the_mock(complete):
     ]
     text = text_of(page)
     assert "\u221284.8k in value since 27 Dec 2018" in text
-    assert "SensitivitiesAll prices +1 %: +55.0k" in text
+    assert "SensitivitiesAll prices and FX +1 %: +55.0k" in text
     assert "Active riskFund tracking error 2.31 % against POLICY" in text
     assert "CapitalVaR 99 %, 1 day is 1.54 % of NAV" in text
     assert "Stressed ES 97.5 %, 1 day" in text
@@ -179,6 +179,12 @@ def test_the_first_night_says_why_nothing_is_explained():
     assert "No earlier night has been published to compare with." in text_of(
         render_page(document(empty=True))
     )
+
+
+def test_on_the_first_night_limits_have_the_whole_width(complete):
+    first = {**complete[0], "pnl": document(empty=True)["pnl"]}
+    assert '<div class="row r-lim one">' in render_page(first)
+    assert '<div class="row r-lim">' in complete[1]
 
 
 def test_capital_stands_beside_the_distribution_where_no_portfolio_has_a_benchmark(complete):

@@ -73,14 +73,14 @@ class TestSensitivities:
     def test_the_finding_says_what_one_unit_of_everything_does(self):
         view = sensitivities(Cursor(facts()))
         assert text(view["finding"]) == (
-            "All prices +1 %: +55.0k; all vols +1 point: +7.6k; all rates +1 bp: −5.3k; "
+            "All prices and FX +1 %: +55.0k; all vols +1 point: +7.6k; all rates +1 bp: −5.3k; "
             "all spreads +1 bp: −0.9k; one calendar day: −5.3k"
         )
 
     def test_every_kind_states_its_unit(self):
         kinds = sensitivities(Cursor(facts()))["kinds"]
         assert [(x["name"], x["unit"].replace("\u202f", " "), x["money"]) for x in kinds] == [
-            ("Delta", "per +1 % of price", "thousand USD"),
+            ("Delta", "per +1 % of level", "thousand USD"),
             ("Gamma", "change of delta per +1 %", "thousand USD"),
             ("Vega", "per +1 vol point", "thousand USD"),
             ("DV01", "per +1 bp of rate", "thousand USD"),
