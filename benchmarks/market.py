@@ -2,9 +2,11 @@
 
 All workloads price the same book with the same kernels under the same scenarios, in turns, in one run:
 
-* ``plain``: one process, one thread, block after block; the pure work of every block is timed beside it;
+* ``plain``: one process, one thread, block after block;
 * ``two plain``: two such processes with half of the blocks each, the ceiling of what two cores give;
 * ``ray 1``, ``ray 2``: `revaluations` on Ray with one and two CPUs, Ray being up already;
+* ``tasks 1``, ``tasks 2``: the same blocks as Ray tasks that also say how long the work inside them took, so
+  that the overhead is wall clock times workers less that pure time, over the pure time;
 * ``measures``: VaR and ES with intervals for every node of the hierarchy, from the finished paths;
 * ``spark``: the same blocks as a pandas UDF on Spark with two cores;
 * ``ray per scenario``: one Ray task per scenario with the book in its closure, on a few hundred scenarios.
@@ -37,6 +39,7 @@ from benchmarks import books
 from acceleray.domain.scenario import MonteCarlo
 from acceleray.engines.ray import ONE_THREAD, session
 from acceleray.risk.blocks import Job, block_gains
+from acceleray.risk.fan_out import fan_out
 from acceleray.risk.market import measured
 from acceleray.risk.parameters import RiskParameters
 from acceleray.risk.plans import prepare
@@ -106,6 +109,27 @@ def on_ray(work: Workload) -> float:
     started = time.perf_counter()
     revaluations([work.job], work.base, keep_positions=False, distributed=True)
     return time.perf_counter() - started
+
+
+def timed_block(base: np.ndarray, job: Job, sections: tuple[int, int], block: int) -> float:
+    """Seconds that one block takes inside a worker."""
+    started = time.perf_counter()
+    block_gains(base, (job,), 0, block, sections, False)
+    return time.perf_counter() - started
+
+
+def overhead(work: Workload, workers: int) -> tuple[float, float]:
+    """Wall clock of all blocks as Ray tasks, and the share of it that is not the work inside them."""
+    started = time.perf_counter()
+    inside = fan_out(
+        timed_block,
+        (work.base, work.job, work.sections),
+        [(block,) for block in work.blocks()],
+        what="timed block",
+        distributed=True,
+    )
+    wall, pure = time.perf_counter() - started, sum(inside)
+    return wall, (wall * workers - pure) / pure
 
 
 def measures(work: Workload) -> float:
@@ -219,6 +243,7 @@ def compare(positions: int, paths: int, rounds: int) -> dict[str, Any]:
     spark = next(generator := on_spark(work))
     spark()
     times: dict[str, list[float]] = {}
+    overheads: dict[int, list[float]] = {1: [], 2: []}
     noisy: dict[str, int] = {}
 
     def note(name: str, run: Callable[[], float]) -> None:
@@ -233,6 +258,9 @@ def compare(positions: int, paths: int, rounds: int) -> dict[str, Any]:
             with session(cpus=cpus):
                 on_ray(work)
                 note(f"ray {cpus}", lambda: on_ray(work))
+                wall, share = overhead(work, cpus)
+                times.setdefault(f"tasks {cpus}", []).append(wall)
+                overheads[cpus].append(share)
                 if cpus == 2:
                     note("ray per scenario", lambda: per_scenario(work, 200))
         note("measures", lambda: measures(work))
@@ -252,8 +280,10 @@ def compare(positions: int, paths: int, rounds: int) -> dict[str, Any]:
         "ray_speed_up_over_two_plain": middle["ray 1"]
         / middle["ray 2"]
         / (middle["plain"] / middle["two plain"]),
-        "ray_overhead_1": middle["ray 1"] / middle["plain"] - 1.0,
-        "ray_overhead_2": middle["ray 2"] / middle["two plain"] - 1.0,
+        "ray_overhead_1": statistics.median(overheads[1]),
+        "ray_overhead_2": statistics.median(overheads[2]),
+        "ray_over_plain_1": middle["ray 1"] / middle["plain"],
+        "ray_over_plain_2": middle["ray 2"] / middle["two plain"],
         "spark_over_ray_2": middle["spark"] / middle["ray 2"],
         "per_scenario_over_ray_2": middle["ray per scenario"] * paths / middle["ray 2"],
     }

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from acceleray.errors import NumericalError
 
-__all__ = ["DeltaGamma", "Tilt", "delta_gamma", "log_likelihood_ratio", "tail_probability", "tilt"]
+__all__ = ["DeltaGamma", "Tilt", "delta_gamma", "tail_probability", "tilt"]
 
 FloatArray = npt.NDArray[np.float64]
 ComplexArray = npt.NDArray[np.complex128]
@@ -297,34 +297,6 @@ def _distance(values: FloatArray, theta: FloatArray) -> FloatArray:
     if poles.size == 0:
         return np.full(theta.shape, np.inf)
     return np.asarray(np.abs(poles - theta[:, None]).min(axis=1))
-
-
-def log_likelihood_ratio(
-    model: DeltaGamma, tilts: Tilt, which: int, quadratic: FloatArray, mixing: FloatArray | float = 1.0
-) -> FloatArray:
-    """Log density of the model over that of a tilted law: ``psi_x(theta) - theta V (Q - x)``.
-
-    Parameters
-    ----------
-    model : DeltaGamma
-        The quadratic; only named so that a tilt is not used with another one.
-    tilts : Tilt
-        From `tilt` for this model.
-    which : int
-        Index of the threshold.
-    quadratic : ndarray of shape (n_paths,)
-        Q on paths drawn under the tilted law.
-    mixing : ndarray of shape (n_paths,) or float
-        V on these paths; 1 for normal factors.
-
-    Returns
-    -------
-    ndarray of shape (n_paths,)
-    """
-    if model.dof is None and np.any(np.asarray(mixing) != 1.0):
-        raise ValueError("normal factors have no mixing")
-    excess = mixing * (quadratic - tilts.threshold[which])
-    return np.asarray(tilts.log_bound[which] - tilts.theta[which] * excess)
 
 
 def tail_probability(model: DeltaGamma, thresholds: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:

@@ -11,9 +11,8 @@ import numpy.typing as npt
 from scipy.special import ndtr
 
 from acceleray.errors import NumericalError
-from acceleray.numerics.aggregation import tree_sum
 
-__all__ = ["bond_prices", "european_deltas", "european_prices", "forward_prices", "zero_rates"]
+__all__ = ["european_deltas", "european_prices", "forward_prices", "zero_rates"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -52,40 +51,6 @@ def forward_prices(
     _require_finite(spot=spot, rate=rate, dividend_yield=dividend_yield, years=years)
     price: FloatArray = spot * np.exp((rate - dividend_yield) * years)
     return price
-
-
-def bond_prices(
-    amounts: FloatArray, times: FloatArray, rates: FloatArray, spreads: FloatArray, offsets: IntArray
-) -> FloatArray:
-    """Discount the cash flows of bonds: the dirty price per unit.
-
-    Parameters
-    ----------
-    amounts, times : ndarray of shape (n_flows,)
-        Cash flows of all bonds one after another, and years until each.
-    rates : ndarray of shape (n_flows, n_scenarios)
-        Zero rate at each flow's time.
-    spreads : ndarray of shape (n_bonds, n_scenarios)
-        Added to every zero rate of the bond.
-    offsets : ndarray of int64, shape (n_bonds + 1,)
-        Where each bond's flows begin.
-
-    Returns
-    -------
-    ndarray of shape (n_bonds, n_scenarios)
-
-    Raises
-    ------
-    NumericalError
-        If an input is not finite.
-    """
-    _require_finite(amounts=amounts, times=times, rates=rates, spreads=spreads)
-    prices = np.empty(spreads.shape)
-    for bond in range(spreads.shape[0]):
-        flows = slice(offsets[bond], offsets[bond + 1])
-        exponent = -(rates[flows] + spreads[bond]) * times[flows, None]
-        prices[bond] = tree_sum(amounts[flows, None] * np.exp(exponent), axis=0)
-    return prices
 
 
 def european_prices(

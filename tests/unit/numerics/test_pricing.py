@@ -7,7 +7,6 @@ from scipy.stats import norm
 
 from acceleray.errors import NumericalError
 from acceleray.numerics.pricing import (
-    bond_prices,
     european_deltas,
     european_prices,
     forward_prices,
@@ -136,11 +135,3 @@ def test_rates_are_linear_between_points_and_flat_outside():
     levels = np.array([[0.01, 0.02], [0.03, 0.02]])
     rates = zero_rates(levels, np.array([0, 0, 1]), np.array([0, 1, 1]), np.array([0.0, 0.25, 0.0]))
     np.testing.assert_allclose(rates, [[0.01, 0.02], [0.015, 0.02], [0.03, 0.02]], rtol=1e-15)
-
-
-def test_a_bond_is_the_sum_of_its_discounted_flows():
-    amounts, times = np.array([3.0, 103.0, 50.0]), np.array([0.5, 1.0, 2.0])
-    rates = np.array([[0.01], [0.02], [0.03]])
-    prices = bond_prices(amounts, times, rates, np.array([[0.005], [0.0]]), np.array([0, 2, 3]))
-    expected = 3 * math.exp(-0.015 * 0.5) + 103 * math.exp(-0.025), 50 * math.exp(-0.06)
-    np.testing.assert_allclose(prices[:, 0], expected, rtol=1e-14)
