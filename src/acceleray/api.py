@@ -128,14 +128,25 @@ class Market(_market.Market):
 
         Raises
         ------
+        UsageError
+            If `as_of` is not a date like 2018-12-28.
         InputDataError
             Naming file, line, column and value of what is wrong.
         """
-        day = dt.date.fromisoformat(as_of) if isinstance(as_of, str) else as_of
+        day = _date("as_of", as_of)
         described = read_valid("factors", factors)
         kinds = dict(zip(described["factor_id"].to_pylist(), described["kind"].to_pylist(), strict=True))
         observed = read_valid("market", market, as_of=day, factor_kinds=kinds)
         return _market.Market.from_observations(observed, described, day)
+
+
+def _date(name: str, value: str | dt.date) -> dt.date:
+    if not isinstance(value, str):
+        return value
+    try:
+        return dt.date.fromisoformat(value)
+    except ValueError as error:
+        raise UsageError(f"{name}: {value!r} is not a date like 2018-12-28") from error
 
 
 class Stress(_scenario.Stress):
@@ -154,7 +165,11 @@ class Given(_scenario.Given):
 
     @classmethod
     def read(cls, source: Source) -> _scenario.Given:
-        """Read a table with columns scenario, factor_id and value, the shocked level."""
+        """Read a table with columns scenario, factor_id and value, the shocked level.
+
+        A factor that a scenario does not name stays where it is. Figures count the scenarios as equally
+        likely.
+        """
         return _scenario.Given(table=read_moves(source))
 
 

@@ -33,7 +33,7 @@ def is_below(portfolio_id: str, node: str) -> bool:
     return node in (ROOT, portfolio_id) or portfolio_id.startswith(f"{node}/")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Book:
     """Positions and instruments in the layout of ``raw.positions`` and ``raw.instruments``, sorted by key.
 
@@ -56,6 +56,11 @@ class Book:
     instruments: pa.Table
     holdings: pa.Table | None = None
     functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        rows = f"{self.positions.num_rows} positions, {self.instruments.num_rows} instruments"
+        held = "" if self.holdings is None else f", {self.holdings.num_rows} holdings of funds"
+        return f"<Book: {rows}{held}>"
 
     @classmethod
     def from_tables(

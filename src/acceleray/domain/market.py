@@ -97,7 +97,7 @@ class Curve:
     columns: npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Market:
     """Levels of every factor on every session up to `as_of`, as they were known on each.
 
@@ -139,6 +139,9 @@ class Market:
             view = getattr(self, name).view()
             view.setflags(write=False)
             object.__setattr__(self, name, view)
+
+    def __repr__(self) -> str:
+        return f"<Market: {len(self.factors)} factors on {self.dates.size} sessions up to {self.as_of}>"
 
     @classmethod
     def from_tables(cls, levels: pa.Table, factors: pa.Table, as_of: dt.date) -> Market:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
+
+from acceleray.domain.inputs import did_you_mean
+from acceleray.errors import UsageError
 
 __all__ = [
     "FilteredHistorical",
@@ -20,6 +23,29 @@ __all__ = [
     "Stress",
     "StressScenario",
 ]
+
+
+Sampler = Literal["random", "sobol", "importance"]
+Drift = Literal["zero", "martingale"]
+Step = Literal["daily", "horizon"]
+Scale = Literal["covariance", "dispersion"]
+
+
+def _check_counts(scenarios: Any, *names: str) -> None:
+    for name in names:
+        if getattr(scenarios, name) < 1:
+            raise UsageError(
+                f"{type(scenarios).__name__}: {name} must be at least 1, was {getattr(scenarios, name)}"
+            )
+
+
+def _check_word(scenarios: Any, name: str, words: Any) -> None:
+    word, known = getattr(scenarios, name), get_args(words)
+    if word not in known:
+        raise UsageError(
+            f"{type(scenarios).__name__}: {name} was {word!r}{did_you_mean(str(word), known)}",
+            hint=f"Use one of {', '.join(known)}.",
+        )
 
 
 class Move(StrEnum):
@@ -72,6 +98,9 @@ class Historical:
     horizon_days: int = 1
     overlapping: bool = True
 
+    def __post_init__(self) -> None:
+        _check_counts(self, "window_days", "horizon_days")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilteredHistorical:
@@ -86,6 +115,9 @@ class FilteredHistorical:
     n_paths: int = 10_000
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        _check_counts(self, "window_days", "horizon_days", "n_paths")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonteCarlo:
@@ -94,7 +126,8 @@ class MonteCarlo:
     Parameters
     ----------
     n_paths : int
-        Paths; a Sobol set rounds them up so that all its replicates are of one length.
+        Paths. A Sobol set rounds them up so that all its scrambles are of one length, importance sampling so
+        that all its blocks are.
     horizon_days, seed : int
         Business days of each move; seed of the streams.
     dof : float, optional
@@ -119,11 +152,16 @@ class MonteCarlo:
     horizon_days: int = 1
     seed: int = 0
     dof: float | None = None
-    scale: Literal["covariance", "dispersion"] = "covariance"
-    sampler: Literal["random", "sobol", "importance"] = "random"
-    drift: Literal["zero", "martingale"] = "zero"
-    step: Literal["daily", "horizon"] = "daily"
+    scale: Scale = "covariance"
+    sampler: Sampler = "random"
+    drift: Drift = "zero"
+    step: Step = "daily"
     aim: tuple[float, ...] = (0.99,)
+
+    def __post_init__(self) -> None:
+        _check_counts(self, "n_paths", "horizon_days")
+        for name, words in (("scale", Scale), ("sampler", Sampler), ("drift", Drift), ("step", Step)):
+            _check_word(self, name, words)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

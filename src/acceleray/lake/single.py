@@ -104,6 +104,5 @@ def _refuse(name: str, findings: list[Finding]) -> None:
         return
     shown = "\n".join(str(finding) for finding in findings[:_SHOWN])
     more = f"\nand {len(findings) - _SHOWN} more" if len(findings) > _SHOWN else ""
-    raise InputDataError(
-        f"{len(findings)} problems in the {name} input:\n{shown}{more}", hint=findings[0].hint
-    )
+    problems = "1 problem" if len(findings) == 1 else f"{len(findings)} problems"
+    raise InputDataError(f"{problems} in the {name} input:\n{shown}{more}", hint=findings[0].hint)

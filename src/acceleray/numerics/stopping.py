@@ -40,7 +40,7 @@ class StoppingRule:
     Parameters
     ----------
     max_paths : int
-        Paths that are enough in any case.
+        Paths that are enough in any case; never more than the scenario set has.
     relative_error : float, optional
         Standard error of the measure over its absolute value, as a fraction, that is small enough.
     measure : {"VaR", "ES"}

@@ -26,7 +26,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class GainsCube:
     """A cube of gains, positions by scenarios.
 
@@ -55,6 +55,14 @@ class GainsCube:
     job: Job
     base: FloatArray
     chosen: npt.NDArray[np.bool_] | None = None
+
+    def __repr__(self) -> str:
+        priced = self.by_portfolio.shape[0], len(self.resolution.priced.positions)
+        return (
+            f"<{type(self).__name__}: {priced[1]} positions in {priced[0]} portfolios, "
+            f"{self.n_paths} scenarios of {self.labels.method}, {self.resolution.base_currency}, "
+            f"{len(self.excluded)} excluded>"
+        )
 
     @property
     def n_paths(self) -> int:

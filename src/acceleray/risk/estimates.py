@@ -26,7 +26,14 @@ from acceleray.numerics.tail import (
 from acceleray.numerics.weighted import weighted_expected_shortfall, weighted_value_at_risk
 from acceleray.risk.plans import Labels
 
-__all__ = ["TailMeasure", "check_measure", "estimated", "estimated_deviation", "estimated_increment"]
+__all__ = [
+    "TailMeasure",
+    "check_fraction",
+    "check_measure",
+    "estimated",
+    "estimated_deviation",
+    "estimated_increment",
+]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -41,6 +48,14 @@ def check_measure(measure: str) -> None:
     """Refuse a measure that is neither VaR nor ES."""
     if measure not in get_args(TailMeasure):
         raise UsageError(f"measure: expected 'VaR' or 'ES', was {measure!r}")
+
+
+def check_fraction(name: str, value: float) -> None:
+    """Refuse a level that is not a fraction between 0 and 1."""
+    if not 0.0 < value < 1.0:
+        raise UsageError(
+            f"{name}: must be more than 0 and less than 1, was {value}", hint="Write 99 % as 0.99."
+        )
 
 
 def estimated(

@@ -86,7 +86,10 @@ class Lookup:
             return ABSENT
         columns = self._fx.get(currency, [])
         if len(columns) != 1:
-            raise UnpriceableError(f"{len(columns)} fx factors for currency {currency}, must be one")
+            raise UnpriceableError(
+                f"{len(columns)} fx factors for currency {currency}, must be one; base currency is "
+                f"{self.base_currency}"
+            )
         return self.usable(columns[0])
 
     def factor(self, row: Mapping[str, Any], role: str, kinds: tuple[FactorKind, ...] | None) -> int:

@@ -14,6 +14,7 @@ from acceleray.domain.book import Book
 from acceleray.domain.calendar import business_day_after
 from acceleray.domain.market import Market
 from acceleray.domain.scenario import MonteCarlo, ScenarioSet
+from acceleray.errors import UsageError
 from acceleray.numerics.stopping import StoppingRule
 from acceleray.risk.aimed import aimed
 from acceleray.risk.blocks import Job
@@ -70,7 +71,7 @@ def revalue(
         Keep the gain of every position in memory; by default if they fit into `KEEP_BYTES`. Otherwise they
         are computed again for the scenarios that a question needs.
     stopping : StoppingRule, optional
-        Lets a Monte-Carlo set end before its last block.
+        Lets a Monte-Carlo set end before its last block. The set's own `n_paths` is the most that is drawn.
 
     Returns
     -------
@@ -81,7 +82,11 @@ def revalue(
     ------
     InputDataError
         If the market cannot supply what the scenarios need.
+    UsageError
+        If the base currency cannot be told, or is not a three-letter code.
     """
+    if ageing not in ("none", "calendar"):
+        raise UsageError(f"ageing: expected 'none' or 'calendar', was {ageing!r}")
     if isinstance(scenarios, MonteCarlo) and parameters is None:
         parameters = RiskParameters.exponential(market)
     resolution = resolve(

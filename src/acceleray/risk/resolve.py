@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -108,7 +109,11 @@ def resolve(
     ------
     InputDataError
         If a position cannot be priced and `on_failed` is ``"stop"``.
+    UsageError
+        If the base currency cannot be told, or is not a three-letter code.
     """
+    if base_currency is not None and not re.fullmatch("[A-Z]{3}", base_currency):
+        raise UsageError(f"base_currency: {base_currency!r} is not a three-letter code such as USD")
     base_currency = base_currency or base_currency_of(book, market)
     lookup = Lookup(market, base_currency, history_days, functions=book.functions)
     found: list[Priceable] = []

@@ -17,7 +17,7 @@ from acceleray.numerics.tail import tail_masses
 from acceleray.risk.contributions import Members, decomposed, split_table
 from acceleray.risk.cube import GainsCube, path_sums
 from acceleray.risk.cuts import membership, restricted
-from acceleray.risk.estimates import TailMeasure, check_measure, estimated
+from acceleray.risk.estimates import TailMeasure, check_fraction, check_measure, estimated
 from acceleray.risk.valuation import unit_prices
 
 __all__ = ["Pnl"]
@@ -49,7 +49,7 @@ class Pnl(GainsCube):
         Raises
         ------
         UsageError
-            If the scenarios have no probabilities, or there is no such node.
+            If the scenarios have no probabilities, there is no such node, or `level` is not a fraction.
         """
         return self._measure("VaR", level, portfolio_id, confidence)
 
@@ -89,7 +89,7 @@ class Pnl(GainsCube):
         NumericalError
             If the parts of a value at risk cannot be scaled to it: it is too close to zero.
         """
-        self._require_measure(measure)
+        self._require_measure(measure, level=level)
         members, losses = self._members(by, portfolio_id), -self.node(portfolio_id)
         return split_table(members, losses, self.labels, measure=measure, level=level)
 
@@ -129,7 +129,7 @@ class Pnl(GainsCube):
         UsageError, NumericalError
             As for `contributions`.
         """
-        self._require_measure(measure)
+        self._require_measure(measure, level=level, confidence=confidence)
         members, losses = self._members(by, portfolio_id), -self.node(portfolio_id)
         return decomposed(members, losses, self.labels, measure=measure, level=level, confidence=confidence)
 
@@ -149,7 +149,7 @@ class Pnl(GainsCube):
         UsageError
             As for `contributions`.
         """
-        self._require_measure(measure)
+        self._require_measure(measure, level=level)
         losses = -self.node(portfolio_id)
         shares = (quantile_weights if measure == "VaR" else tail_masses)(
             losses, level=level, weights=self.labels.weights
@@ -199,7 +199,7 @@ class Pnl(GainsCube):
         return held
 
     def _measure(self, measure: TailMeasure, level: float, portfolio_id: str, confidence: float) -> Measure:
-        self._require_measure(measure)
+        self._require_measure(measure, level=level, confidence=confidence)
         losses = -self.node(portfolio_id)
         estimate = estimated(losses, self.labels, measure=measure, level=level, confidence=confidence)
         return Measure(
@@ -211,7 +211,9 @@ class Pnl(GainsCube):
             note=estimate.note,
         )
 
-    def _require_measure(self, measure: str) -> None:
+    def _require_measure(self, measure: str, **fractions: float) -> None:
         check_measure(measure)
+        for name, value in fractions.items():
+            check_fraction(name, value)
         if self.labels.method == "stress":
             raise UsageError("named stresses have no probabilities, so there is no VaR or ES of them")

@@ -242,3 +242,30 @@ def test_sobol_sets_get_their_interval_from_their_randomisations(book, market):
     for found in (pnl.var(0.95), pnl.es(0.95)):
         assert f"{pnl.labels.replicates} independent sections" in found.note
         assert found.ci_low < found.value < found.ci_high
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda pnl: pnl.var(99), lambda pnl: pnl.es(97.5), lambda pnl: pnl.behind(level=0)]
+)
+def test_a_level_is_a_fraction(pnl, ask):
+    with pytest.raises(UsageError, match="level: must be more than 0 and less than 1") as caught:
+        ask(pnl)
+    assert "0.99" in caught.value.hint
+
+
+def test_a_confidence_is_a_fraction(pnl):
+    with pytest.raises(UsageError, match="confidence: must be more than 0 and less than 1, was 95"):
+        pnl.var(0.99, confidence=95)
+
+
+def test_shown_in_a_line(pnl, book, market):
+    assert repr(pnl) == "<Pnl: 8 positions in 5 portfolios, 300 scenarios of historical, USD, 0 excluded>"
+    assert repr(book) == f"<Book: 8 positions, {book.instruments.num_rows} instruments>"
+    assert repr(market).startswith(f"<Market: {len(market.factors)} factors on ")
+
+
+def test_words_that_are_not_known_are_refused(book, market):
+    with pytest.raises(UsageError, match="base_currency: 'usd' is not a three-letter code"):
+        revalue(book, market, Historical(window_days=300), base_currency="usd")
+    with pytest.raises(UsageError, match="ageing: expected 'none' or 'calendar', was 'Calendar'"):
+        revalue(book, market, Historical(window_days=300), ageing="Calendar")
