@@ -205,6 +205,8 @@ def test_missing_file_and_semicolons(inputs_project):
     findings = _findings(inputs_project)
     assert [finding.file for finding in findings] == ["inputs/factors.csv", "inputs/positions.csv"]
     assert "commas" in findings[1].hint
+    assert (findings[1].line, findings[1].message[:10]) == (1, "the header")
+    assert not findings[0].message.startswith("inputs/")
 
 
 def test_ragged_and_undecodable_rows_are_rejected_with_their_line(inputs_project):
@@ -230,6 +232,7 @@ def test_a_rejected_row_is_named_as_the_cause_further_on(inputs_project):
     kind, position = _findings(inputs_project)
     assert (kind.column, kind.value) == ("kind", "equty")
     assert "its own row was rejected" in position.message
+    assert position.hint == "Correct that row of the other input; this one then follows."
 
 
 @pytest.mark.parametrize(
@@ -323,7 +326,7 @@ _HEADER = (
 _OPTION = "P,option,USD,SPX,2019-03-15,put,european,2500,VIX,,usd,,,,,,,,,,,,,,\n"
 _FLOATER = "F,floater,USD,,,,,,,,usd,,usd,2018-06-01,2028-06-01,0.01,,,4,100,ACT/360,0.02,XNYS,,\n"
 _FORWARD = "W,fx_forward,USD,EURUSD,2019-03-15,,,1.15,,,usd,usd,,,,,,,,,,,,,\n"
-_CUSTOM = "Q,quantlib,USD,,,,,,,,,,,,,,,,,,,,,book.price,SPX VIX\n"
+_CUSTOM = "Q,quantlib,USD,,,,,,,,,,,,,,,,,,,,,math.fsum,SPX VIX\n"
 
 
 @pytest.mark.parametrize(
@@ -376,3 +379,26 @@ def _with_surface(factors: str) -> str:
     rows = [",".join((*row[:3], "", "", "", "", row[3])) for row in lines[1:]]
     head = "factor_id,kind,currency,curve,tenor_years,surface,moneyness,max_age_days"
     return "\n".join([head, *rows, "V90,implied_vol,,,1.0,SMILE,0.9,"]) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("function", "text"),
+    [
+        ("products.digital", "No module named"),
+        ("math.digital", "has no attribute"),
+        ("digital", "expected module"),
+    ],
+)
+def test_a_function_of_a_product_that_cannot_be_imported(inputs_project, function, text):
+    header, *rows = inputs_project.read("instruments").splitlines()
+    cells = dict.fromkeys(header.split(","), "") | {
+        "instrument_id": "DIGI",
+        "kind": "quantlib",
+        "currency": "USD",
+    }
+    rows.append(",".join(cells.values()) + f",{function},AAPL")
+    wide = [f"{header},function,depends_on", *(f"{row},," for row in rows[:-1]), rows[-1]]
+    inputs_project.write("instruments", "\n".join(wide) + "\n")
+    found = _only(_findings(inputs_project))
+    assert (found["code"], found["file"], found["column"]) == (3, "inputs/instruments.csv", "function")
+    assert text in found["message"]

@@ -18,8 +18,10 @@ from acceleray.domain.tables import contract as table_contract
 from acceleray.errors import InputDataError
 from acceleray.lake.content import sort_by_key
 from acceleray.lake.fitness import check_dates, check_limits, check_scenarios, settings_rows
+from acceleray.lake.functions import product_functions
 from acceleray.lake.inputs import FILE, LINE, InputSource, open_source
 from acceleray.lake.references import (
+    OWN_ROW,
     examine_keys,
     examine_references,
     examine_weights,
@@ -45,6 +47,8 @@ __all__ = [
 
 # A million findings help nobody; the first of each input and the count do.
 _SHOWN_PER_INPUT = 100
+
+_CAUSE = "Correct that row of the other input; this one then follows."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +95,30 @@ def check_inputs(
     list of Finding
         Empty if all is well; code 3 if the night cannot run, code 4 if it would be PARTIAL.
     """
-    return list(load_inputs(settings, project, scenarios, limits).findings)
+    checked = load_inputs(settings, project, scenarios, limits)
+    findings = [*checked.findings, *_check_functions(settings, checked.tables["raw.instruments"], project)]
+    return sorted(findings, key=lambda finding: finding.code)
+
+
+def _check_functions(settings: Settings, instruments: pa.Table, project: Path) -> list[Finding]:
+    """Find functions of products that cannot be imported; a night would notice when it simulates."""
+    findings = []
+    products = instruments.filter(pc.equal(instruments["kind"], "quantlib"))
+    for name in pc.unique(products["function"]).to_pylist():
+        try:
+            product_functions(products.filter(pc.equal(products["function"], name)), project)
+        except InputDataError as error:
+            findings.append(
+                Finding(
+                    code=3,
+                    file=settings.inputs.instruments,
+                    column="function",
+                    value=name,
+                    message=error.message,
+                    hint=error.hint or "Correct the column function of the instruments.",
+                )
+            )
+    return findings
 
 
 def load_inputs(
@@ -205,7 +232,10 @@ def open_inputs(settings: Settings, project: Path) -> tuple[dict[str, InputSourc
             opened = open_source(source, project)
         except InputDataError as error:
             hint = error.hint or Rule.UNUSABLE_FILE.hint
-            findings.append(Finding(code=3, file=source, message=error.message, hint=hint))
+            # Raised for a reader without findings, the message begins with its place.
+            line = 1 if error.message.startswith(f"{source}:1: ") else None
+            message = error.message.removeprefix(source if line is None else f"{source}:1").removeprefix(": ")
+            findings.append(Finding(code=3, file=source, line=line, message=message, hint=hint))
             continue
         wrong = check_columns(contract, opened.columns, source)
         findings += wrong
@@ -244,7 +274,7 @@ def findings_of(rejected: pa.Table) -> list[Finding]:
                     column=row["column"],
                     value=row["value"],
                     message=f"{shown}{row['reason']}",
-                    hint=Rule(row["rule"]).hint,
+                    hint=_CAUSE if row["reason"].endswith(OWN_ROW) else Rule(row["rule"]).hint,
                 )
             )
         if rows.num_rows > _SHOWN_PER_INPUT:

@@ -20,6 +20,7 @@ from acceleray.lake.validate import LATER, PROBLEMS, Problems, column_array, to_
 __all__ = [
     "LARGEST_WEIGHT",
     "MOST_WEIGHT",
+    "OWN_ROW",
     "Reference",
     "examine_keys",
     "examine_references",
@@ -37,6 +38,9 @@ __all__ = [
 ]
 
 _SUGGESTED = 50
+
+# How the reason ends when a name is known, but only from a row that was rejected.
+OWN_ROW = "its own row was rejected"
 
 # Weights are added exactly at nine decimals; published ones are rounded, hence the tolerance.
 WEIGHT_UNIT = Decimal("1e-9")
@@ -106,7 +110,7 @@ class Reference:
         if name in self.taken:
             return Rule.DUPLICATE, "is given by the settings too"
         if name in self.rejected:
-            return self.rule, f"is not {self.expected}: its own row was rejected"
+            return self.rule, f"is not {self.expected}: {OWN_ROW}"
         return self.rule, f"is not {self.expected}{did_you_mean(name, self.known or ()) if suggest else ''}"
 
 
