@@ -9,6 +9,7 @@ from typing import Any
 
 from acceleray import errors
 from acceleray.cli.reference_inputs import inputs_page
+from acceleray.cli.reference_python import python_page
 from acceleray.cli.reference_settings import settings_page
 from acceleray.domain.tables import CONTRACTS, TableContract
 from acceleray.lake.files import write_atomic
@@ -131,6 +132,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "commands": commands_page,
     "inputs": inputs_page,
     "settings": settings_page,
+    "python": python_page,
     "exit-codes": exit_codes_page,
 }
 

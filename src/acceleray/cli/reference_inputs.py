@@ -66,7 +66,8 @@ _MEANINGS: Mapping[str, Mapping[str, str]] = {
     "factors": {
         "factor_id": "Name of the factor.",
         "kind": "What its level means, and how it moves.",
-        "currency": "Of an `fx` factor: the currency of which one unit is worth that many base units.",
+        "currency": "Of an `fx` factor: the currency of which one unit is worth that many base units. Of any "
+        "other a label: its level counts in the instrument's currency; an option in another one is excluded.",
         "curve": "Curve that a zero rate is a point of.",
         "tenor_years": "Where on the curve or surface; goes with `curve` or `surface`.",
         "surface": "Surface that an implied vol is a point of; goes with `moneyness` and `tenor_years`.",

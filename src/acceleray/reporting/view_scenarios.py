@@ -153,7 +153,7 @@ def _backtest_finding(found: Cursor) -> Rich:
     verdict = (
         "no test is defined"
         if not known
-        else "no test rejects at 5\u202f%"
+        else f"no test of {fmt.level(test['level'].value)} rejects at 5\u202f%"
         if not rejected
         else f"{fmt.plural(rejected, 'test')} {'rejects' if rejected == 1 else 'reject'} at 5\u202f%"
     )

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from acceleray import errors
-from acceleray.cli import reference
+from acceleray import api, errors
+from acceleray.cli import reference, reference_python
 from acceleray.config import models
 from acceleray.domain.inputs import INPUTS
 
@@ -63,3 +63,14 @@ def test_every_error_has_its_exit_code_in_the_page_and_the_readme_agrees():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for code, meaning in reference.EXIT_CODES.items():
         assert f"| {code} | {meaning}" in readme
+
+
+def test_the_python_page_describes_the_whole_surface():
+    described = [name for names in reference_python.GROUPS.values() for name in names]
+    assert sorted([*described, *reference_python.MODULES]) == sorted(api.__all__)
+    page = reference.PAGES["python"]()
+    for name in described:
+        assert f"\n### {name}\n" in page
+    assert "ar.revalue(book, market, scenarios, *, n_workers=1" in page
+    assert "* `relative_error`, float, optional: " in page
+    assert all(len(line) == len(line.rstrip()) for line in page.splitlines())
