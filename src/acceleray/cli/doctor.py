@@ -47,6 +47,7 @@ def examine(project: Path) -> list[Finding]:
         _python(),
         _java(),
         *_packages(),
+        _quantlib(),
         _disk(project),
         _shared_memory(),
         *_calendar(project),
@@ -98,6 +99,17 @@ def _packages() -> list[Finding]:
             version = metadata.version(name)
         findings.append(Finding(subject=name, ok=True, detail=version))
     return findings
+
+
+def _quantlib() -> Finding:
+    if importlib.util.find_spec("QuantLib") is None:
+        return Finding(
+            subject="QuantLib",
+            ok=False,
+            detail="is not installed; American options and products of kind quantlib would be excluded",
+            remedy="pip install 'acceleray[quantlib]'",
+        )
+    return Finding(subject="QuantLib", ok=True, detail=metadata.version("QuantLib"))
 
 
 def _disk(project: Path) -> Finding:

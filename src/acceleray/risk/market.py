@@ -85,6 +85,11 @@ def revalue(
     UsageError
         If the base currency cannot be told, or is not a three-letter code.
     """
+    if not isinstance(scenarios, ScenarioSet):
+        raise UsageError(
+            f"scenarios: expected a scenario set, was {type(scenarios).__name__}",
+            hint="Pass Historical, FilteredHistorical or MonteCarlo, or what Stress.read or Given.read gives.",
+        )
     if ageing not in ("none", "calendar"):
         raise UsageError(f"ageing: expected 'none' or 'calendar', was {ageing!r}")
     if isinstance(scenarios, MonteCarlo) and parameters is None:

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from acceleray.domain.book import ROOT
+from acceleray.domain.book import ROOT, is_below
 from acceleray.domain.measures import Measure
-from acceleray.errors import UsageError
+from acceleray.errors import InputDataError, UsageError
 from acceleray.numerics.harrell_davis import quantile_weights
 from acceleray.numerics.tail import tail_masses
 from acceleray.risk.contributions import Members, decomposed, split_table
@@ -50,6 +50,8 @@ class Pnl(GainsCube):
         ------
         UsageError
             If the scenarios have no probabilities, there is no such node, or `level` is not a fraction.
+        InputDataError
+            If no position of the node could be priced.
         """
         return self._measure("VaR", level, portfolio_id, confidence)
 
@@ -90,6 +92,7 @@ class Pnl(GainsCube):
             If the parts of a value at risk cannot be scaled to it: it is too close to zero.
         """
         self._require_measure(measure, level=level)
+        self._require_priced(portfolio_id)
         members, losses = self._members(by, portfolio_id), -self.node(portfolio_id)
         return split_table(members, losses, self.labels, measure=measure, level=level)
 
@@ -130,6 +133,7 @@ class Pnl(GainsCube):
             As for `contributions`.
         """
         self._require_measure(measure, level=level, confidence=confidence)
+        self._require_priced(portfolio_id)
         members, losses = self._members(by, portfolio_id), -self.node(portfolio_id)
         return decomposed(members, losses, self.labels, measure=measure, level=level, confidence=confidence)
 
@@ -150,6 +154,7 @@ class Pnl(GainsCube):
             As for `contributions`.
         """
         self._require_measure(measure, level=level)
+        self._require_priced(portfolio_id)
         losses = -self.node(portfolio_id)
         shares = (quantile_weights if measure == "VaR" else tail_masses)(
             losses, level=level, weights=self.labels.weights
@@ -200,6 +205,7 @@ class Pnl(GainsCube):
 
     def _measure(self, measure: TailMeasure, level: float, portfolio_id: str, confidence: float) -> Measure:
         self._require_measure(measure, level=level, confidence=confidence)
+        self._require_priced(portfolio_id)
         losses = -self.node(portfolio_id)
         estimate = estimated(losses, self.labels, measure=measure, level=level, confidence=confidence)
         return Measure(
@@ -217,3 +223,15 @@ class Pnl(GainsCube):
             check_fraction(name, value)
         if self.labels.method == "stress":
             raise UsageError("named stresses have no probabilities, so there is no VaR or ES of them")
+
+    def _require_priced(self, portfolio_id: str) -> None:
+        # A cut may be empty; a node of which nothing could be priced has no measure, rather than one of zero.
+        if self.chosen is not None or self.rows(portfolio_id).size:
+            return
+        left_out = [row for row in self.excluded if is_below(row[0], portfolio_id)]
+        if left_out:
+            portfolio, instrument, reason = left_out[0]
+            raise InputDataError(
+                f"no position of {portfolio_id} could be priced; {instrument} in {portfolio}: {reason}",
+                hint="All reasons are in `excluded`.",
+            )

@@ -83,5 +83,7 @@ def test_there_is_no_look_before_there_is_something_to_see():
 def test_a_rule_that_means_nothing_is_refused():
     with pytest.raises(ValueError, match="relative_error must be positive"):
         StoppingRule(max_paths=10, relative_error=0.0)
-    with pytest.raises(ValueError, match="max_paths was 0"):
+    with pytest.raises(ValueError, match="max_paths must be at least 1"):
         StoppingRule(max_paths=0)
+    with pytest.raises(ValueError, match="measure must be 'VaR' or 'ES', was 'es'"):
+        StoppingRule(max_paths=100, measure="es")

@@ -1,10 +1,12 @@
+import datetime as dt
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from acceleray.domain.book import Book
 from acceleray.domain.scenario import Historical, MonteCarlo, Move, Shock, Stress, StressScenario
-from acceleray.errors import UsageError
+from acceleray.errors import InputDataError, UsageError
 from acceleray.numerics.tail import expected_shortfall, value_at_risk
 from acceleray.risk import cube
 from acceleray.risk.market import revalue
@@ -269,3 +271,21 @@ def test_words_that_are_not_known_are_refused(book, market):
         revalue(book, market, Historical(window_days=300), base_currency="usd")
     with pytest.raises(UsageError, match="ageing: expected 'none' or 'calendar', was 'Calendar'"):
         revalue(book, market, Historical(window_days=300), ageing="Calendar")
+
+
+def test_a_node_of_which_nothing_was_priced_has_no_measure(market):
+    over = {"expiry": dt.date(2018, 12, 3)}
+    pnl = revalue(make_book(CALL=over, PUT=over), market, Historical(window_days=300))
+    for ask in (pnl.var, pnl.es, pnl.behind, pnl.contributions, pnl.decomposition):
+        with pytest.raises(
+            InputDataError, match="no position of Hedge could be priced; CALL in Hedge: expired on"
+        ):
+            ask(portfolio_id="Hedge")
+    assert pnl.es().value > 0.0
+    # A cut may be empty.
+    assert pnl.select(portfolio_id="Hedge").var().value == 0.0
+
+
+def test_what_is_no_scenario_set_is_refused(book, market):
+    with pytest.raises(UsageError, match="scenarios: expected a scenario set, was str"):
+        revalue(book, market, "historical")
