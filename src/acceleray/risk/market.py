@@ -88,7 +88,7 @@ def revalue(
     if not isinstance(scenarios, ScenarioSet):
         raise UsageError(
             f"scenarios: expected a scenario set, was {type(scenarios).__name__}",
-            hint="Pass Historical, FilteredHistorical or MonteCarlo, or what Stress.read or Given.read gives.",
+            hint="Pass Historical, FilteredHistorical, MonteCarlo, or what Stress.read or Given.read gives.",
         )
     if ageing not in ("none", "calendar"):
         raise UsageError(f"ageing: expected 'none' or 'calendar', was {ageing!r}")
