@@ -100,7 +100,8 @@ def commands_page() -> str:
 def _commands(group: Any, path: str) -> Iterator[str]:
     for name, command in group.commands.items():
         options = ", ".join(f"`{option.opts[0]}`" for option in command.params if option.opts[0][0] == "-")
-        yield f"| `{path} {name}` | {options} | {_first_line(command.help)} |"
+        given = [param.name.upper() for param in command.params if param.opts[0][0] != "-"]
+        yield f"| `{' '.join([path, name, *given])}` | {options} | {_first_line(command.help)} |"
         if hasattr(command, "commands"):
             yield from _commands(command, f"{path} {name}")
 

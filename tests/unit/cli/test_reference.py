@@ -74,3 +74,9 @@ def test_the_python_page_describes_the_whole_surface():
     assert "ar.revalue(book, market, scenarios, *, n_workers=1" in page
     assert "* `relative_error`, float, optional: " in page
     assert all(len(line) == len(line.rstrip()) for line in page.splitlines())
+
+
+def test_a_command_is_shown_with_its_arguments():
+    page = reference.PAGES["commands"]()
+    assert "| `acceleray init DIRECTORY` | `--json` | " in page
+    assert "| `acceleray check` | `--project`, " in page
