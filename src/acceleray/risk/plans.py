@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from acceleray.domain.inputs import did_you_mean
 from acceleray.domain.market import Market
 from acceleray.domain.scenario import (
     FilteredHistorical,
@@ -307,7 +308,8 @@ def _given(scenarios: Given, market: Market) -> tuple[npt.NDArray[np.float64], t
         labels, table["factor_id"].to_pylist(), table["value"].to_pylist(), strict=True
     ):
         if name not in column_of:
-            raise InputDataError(f"given scenarios: scenario {label!r} moves unknown factor {name!r}")
+            near = did_you_mean(str(name), column_of)
+            raise InputDataError(f"given scenarios: scenario {label!r} moves unknown factor {name!r}{near}")
         at = row_of[label], column_of[name]
         if seen[at]:
             raise InputDataError(f"given scenarios: scenario {label!r} sets factor {name!r} twice")

@@ -56,6 +56,7 @@ def test_given_levels_are_used_as_they_are(market):
     ("rows", "message"),
     [
         ([("a", "NDX", 1.0)], "moves unknown factor 'NDX'"),
+        ([("a", "SPXX", 1.0)], "moves unknown factor 'SPXX'; did you mean 'SPX'"),
         ([("a", "SPX", 1.0), ("a", "SPX", 2.0)], "sets factor 'SPX' twice"),
         ([("a", "SPX", float("inf"))], "sets factor 'SPX' to inf"),
     ],
