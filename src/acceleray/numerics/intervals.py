@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 from acceleray.numerics.binomial import binomial_quantile
 from acceleray.numerics.order_statistics import (
@@ -251,7 +251,7 @@ def skewness_corrected(
     standardised = deviations / spread
     skewness = float(np.mean(standardised * standardised * standardised))
     bend = skewness / math.sqrt(n)
-    z = float(special.ndtri(0.5 * (1.0 + confidence)))
+    z = float(scipy.special.ndtri(0.5 * (1.0 + confidence)))
 
     def studentised(quantile: float) -> float:
         # Inverse of t + bend t**2 / 3 + bend**2 t**3 / 27 + bend / 6; without skewness it is the identity.

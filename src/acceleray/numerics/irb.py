@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri
+import scipy
 
 from acceleray.errors import NumericalError
 from acceleray.numerics.credit import conditional_default_probability
@@ -86,7 +86,7 @@ def asrf_default_rate(default_prob: npt.ArrayLike, *, correlation: float, level:
     if not 0.0 < level < 1.0:
         raise NumericalError(f"level must lie in (0, 1), was {level}")
     # -Phi^-1(level) and not Phi^-1(1 - level), which would lose digits at high levels.
-    return conditional_default_probability(default_prob, -ndtri(level), correlation=correlation)
+    return conditional_default_probability(default_prob, -scipy.special.ndtri(level), correlation=correlation)
 
 
 def irb_correlation(
@@ -211,8 +211,9 @@ def irb_capital_rate(
     if not ((severity >= 0.0) & (severity <= 1.0)).all():
         raise NumericalError("every lgd must lie in [0, 1]")
     correlation = irb_correlation(probability, asset_class=asset_class, sales=sales)
-    stressed = ndtr(
-        (ndtri(probability) + np.sqrt(correlation) * ndtri(IRB_LEVEL)) / np.sqrt(1.0 - correlation)
+    stressed = scipy.special.ndtr(
+        (scipy.special.ndtri(probability) + np.sqrt(correlation) * scipy.special.ndtri(IRB_LEVEL))
+        / np.sqrt(1.0 - correlation)
     )
     rate = severity * (stressed - probability)
     if asset_class not in _WHOLESALE:

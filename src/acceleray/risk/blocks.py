@@ -1,12 +1,13 @@
 """Prepared scenario sets, cut into blocks that any worker can compute alone.
 
-Workers import this module, so it needs nothing but NumPy, SciPy, Arrow and our own kernels.
+Workers import this module, so it needs nothing but NumPy, SciPy and our own kernels. Arrow comes with the
+first job that writes files.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +19,10 @@ from acceleray.numerics.sobol import sobol_uniforms
 from acceleray.numerics.stratified import Strata, draw_moves
 from acceleray.numerics.streams import Purpose, stream
 from acceleray.numerics.volatility import simulate_paths
-from acceleray.risk.position_files import PositionFiles
 from acceleray.risk.valuation import ResolvedBook, portfolio_gains, position_pnl, positions_of
+
+if TYPE_CHECKING:
+    from acceleray.risk.position_files import PositionFiles
 
 __all__ = [
     "Blocks",
