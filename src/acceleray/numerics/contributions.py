@@ -203,7 +203,8 @@ def value_at_risk_contributions(
     probabilities = _probabilities(total.size, weights)[near]
     steps = total[near] - float((probabilities * total[near]).sum() / probabilities.sum())
     slopes = np.zeros(len(members))
-    if spread > 0.0:
+    # A handful of paths may have a single one near the quantile, which shows no slope.
+    if spread > 0.0 and steps.any():
         columns = np.searchsorted(paths, near)
         slopes = np.ascontiguousarray(members[:, columns] * (probabilities * steps)).sum(axis=1)
         slopes /= (probabilities * steps**2).sum()

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from acceleray.domain.book import ROOT
+from acceleray.domain.book import ROOT, is_below
 from acceleray.domain.measures import Measure
-from acceleray.errors import UsageError
+from acceleray.errors import InputDataError, UsageError
 from acceleray.numerics.harrell_davis import quantile_weights
 from acceleray.numerics.tail import tail_masses
 from acceleray.risk.contributions import Members, decomposed, split_table
@@ -50,6 +50,8 @@ class Pnl(GainsCube):
         ------
         UsageError
             If the scenarios have no probabilities, or there is no such node.
+        InputDataError
+            If no position of the node could be priced.
         """
         return self._measure("VaR", level, portfolio_id, confidence)
 
@@ -90,7 +92,7 @@ class Pnl(GainsCube):
             If the parts of a value at risk cannot be scaled to it: it is too close to zero.
         """
         self._require_measure(measure)
-        members, losses = self._members(by, portfolio_id), -self.node(portfolio_id)
+        members, losses = self._members(by, portfolio_id), self._losses(portfolio_id)
         return split_table(members, losses, self.labels, measure=measure, level=level)
 
     def decomposition(
@@ -130,7 +132,7 @@ class Pnl(GainsCube):
             As for `contributions`.
         """
         self._require_measure(measure)
-        members, losses = self._members(by, portfolio_id), -self.node(portfolio_id)
+        members, losses = self._members(by, portfolio_id), self._losses(portfolio_id)
         return decomposed(members, losses, self.labels, measure=measure, level=level, confidence=confidence)
 
     def behind(self, measure: TailMeasure = "ES", level: float = 0.975, portfolio_id: str = ROOT) -> pa.Table:
@@ -150,7 +152,7 @@ class Pnl(GainsCube):
             As for `contributions`.
         """
         self._require_measure(measure)
-        losses = -self.node(portfolio_id)
+        losses = self._losses(portfolio_id)
         shares = (quantile_weights if measure == "VaR" else tail_masses)(
             losses, level=level, weights=self.labels.weights
         )
@@ -166,6 +168,20 @@ class Pnl(GainsCube):
                 "weight": shares[paths],
             }
         )
+
+    def _losses(self, portfolio_id: str) -> FloatArray:
+        """Losses of a node; what could not be priced at all has none, not even of zero."""
+        gains = self.node(portfolio_id)
+        if not self.rows(portfolio_id).size:
+            below = [each for each in self.excluded if is_below(each[0], portfolio_id)]
+            if below:
+                _, instrument_id, reason = below[0]
+                raise InputDataError(
+                    f"no position of {portfolio_id!r} could be priced; {instrument_id!r}: {reason}",
+                    hint="All positions that could not be priced, and why, are in .excluded.",
+                )
+        # Zero less nothing is 0.0 and not -0.0.
+        return 0.0 - gains
 
     def _members(self, by: str, portfolio_id: str) -> Members:
         rows, priced = self.rows(portfolio_id), self.resolution.priced
@@ -200,7 +216,7 @@ class Pnl(GainsCube):
 
     def _measure(self, measure: TailMeasure, level: float, portfolio_id: str, confidence: float) -> Measure:
         self._require_measure(measure)
-        losses = -self.node(portfolio_id)
+        losses = self._losses(portfolio_id)
         estimate = estimated(losses, self.labels, measure=measure, level=level, confidence=confidence)
         return Measure(
             value=estimate.value,
