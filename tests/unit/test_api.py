@@ -6,7 +6,14 @@ import pytest
 import acceleray as ar
 from acceleray.errors import InputDataError
 
-FACTORS = pa.table({"factor_id": ["USD", "XYZ"], "kind": ["zero_rate", "spot"], "curve": ["USD", None]})
+FACTORS = pa.table(
+    {
+        "factor_id": ["USD", "XYZ"],
+        "kind": ["zero_rate", "spot"],
+        "curve": ["USD", None],
+        "tenor_years": [1.0, None],
+    }
+)
 
 
 def observed(day=dt.date(2024, 6, 28)):
@@ -17,7 +24,7 @@ def test_a_market_is_not_carried_into_the_future():
     # A long weekend is no later date; half a month without a price is.
     held = ar.Market.read(market=observed(), factors=FACTORS, as_of=dt.date(2024, 7, 2))
     assert held.as_of == dt.date(2024, 7, 2)
-    with pytest.raises(InputDataError, match="as_of 2024-07-15 lies outside the data: .* is of 2024-06-28"):
+    with pytest.raises(InputDataError, match=r"as_of 2024-07-15 lies outside the data: .* is of 2024-06-28"):
         ar.Market.read(market=observed(), factors=FACTORS, as_of="2024-07-15")
 
 
