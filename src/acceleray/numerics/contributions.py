@@ -7,6 +7,7 @@ positive. Only the paths near the tail enter, so a caller may bring the losses o
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -24,6 +25,8 @@ from acceleray.numerics.order_statistics import (
 __all__ = [
     "expected_shortfall_contributions",
     "required_paths",
+    "required_paths_of_sections",
+    "sectioned_std_errors",
     "value_at_risk_contributions",
 ]
 
@@ -59,6 +62,90 @@ def required_paths(
     if measure == "ES":
         return np.flatnonzero(around | (tail_masses(total, level=level, weights=weights) > 0.0))
     return np.flatnonzero(around | _near(total, level, weights))
+
+
+def required_paths_of_sections(
+    total_losses: npt.ArrayLike,
+    *,
+    level: float,
+    measure: Literal["VaR", "ES"],
+    sections: Sequence[IntArray],
+    weights: npt.ArrayLike | None = None,
+) -> IntArray:
+    """Paths whose member losses decide `sectioned_std_errors`, increasing; parameters as there."""
+    total = checked_losses(total_losses)
+    shares = _shares_of_sections(total, level, measure, sections, weights)
+    return np.unique(np.concatenate([paths for paths, _ in shares]))
+
+
+def sectioned_std_errors(
+    member_losses: npt.ArrayLike,
+    total_losses: npt.ArrayLike,
+    *,
+    level: float,
+    measure: Literal["VaR", "ES"],
+    paths: IntArray,
+    sections: Sequence[IntArray],
+    weights: npt.ArrayLike | None = None,
+) -> FloatArray:
+    """Estimate the standard errors of contributions on paths that depend on each other, but for sections.
+
+    Parameters
+    ----------
+    member_losses : array_like of shape (n_members, n_chosen)
+        Loss of each member on `paths`.
+    total_losses : array_like of shape (n_paths,)
+        Loss of the book per path.
+    level : float
+        Confidence level as a fraction.
+    measure : {"VaR", "ES"}
+        Which contributions; those to VaR before they are scaled to add up.
+    paths : ndarray of int64
+        Increasing, with all of `required_paths_of_sections` and `required_paths`.
+    sections : sequence of ndarray of int64
+        Paths of each section, increasing: at least two, of equal length and independent of each other.
+    weights : array_like of shape (n_paths,), optional
+        Probability of each path. Equally likely without.
+
+    Returns
+    -------
+    ndarray of shape (n_members,)
+        They do not add up.
+
+    Notes
+    -----
+    With the contribution T of all R sections together and T[r] of section r by itself, the formula of
+    `acceleray.numerics.sectioning.sectioned_estimate`.
+    """
+    members, total = checked_losses(member_losses), checked_losses(total_losses)
+    every = np.sort(np.concatenate(list(sections)))
+    *parts, whole = (
+        np.ascontiguousarray(members[:, np.searchsorted(paths, near)] * share).sum(axis=1)
+        for near, share in _shares_of_sections(total, level, measure, [*sections, every], weights)
+    )
+    count = len(sections)
+    squares = ((np.array(parts) - whole) ** 2).sum(axis=0)
+    errors: FloatArray = np.sqrt(squares / (count * (count - 1)))
+    return errors
+
+
+def _shares_of_sections(
+    total: FloatArray,
+    level: float,
+    measure: Literal["VaR", "ES"],
+    sections: Sequence[IntArray],
+    weights: npt.ArrayLike | None,
+) -> list[tuple[IntArray, FloatArray]]:
+    """Per section, the paths that make up its measure, and the share of each."""
+    shares = tail_masses if measure == "ES" else quantile_weights
+    probabilities = None if weights is None else np.asarray(weights, dtype=np.float64)
+    found = []
+    for section in sections:
+        own = None if probabilities is None else probabilities[section] / probabilities[section].sum()
+        masses = shares(total[section], level=level, weights=own)
+        near = np.flatnonzero(masses)
+        found.append((section[near], masses[near]))
+    return found
 
 
 def expected_shortfall_contributions(

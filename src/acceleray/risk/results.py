@@ -81,8 +81,9 @@ class Pnl(GainsCube):
         Returns
         -------
         pyarrow.Table
-            member_id, value, std_error, residual; values add up to the node's measure. The residual is what
-            the parts of a value at risk missed before scaling; where it is not small the split means little.
+            member_id, value, std_error, residual, note; values add up to the node's measure. The residual is
+            what the parts of a value at risk missed before scaling; where it is not small the split means
+            little. A standard error that the scenarios do not show is null, and the note says why.
 
         Raises
         ------
@@ -124,7 +125,7 @@ class Pnl(GainsCube):
             * ``marginal``: component per unit of exposure; null without exposure.
             * ``incremental``: measure of the node less that of the node without the member, both on the same
               scenarios, with an interval for the difference.
-            * ``note``: how the intervals were made, or why there is none.
+            * ``note``: how errors and intervals were made, or why there is none.
 
         Raises
         ------
