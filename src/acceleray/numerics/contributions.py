@@ -74,7 +74,7 @@ def required_paths_of_sections(
 ) -> IntArray:
     """Paths whose member losses decide `sectioned_std_errors`, increasing; parameters as there."""
     total = checked_losses(total_losses)
-    shares = _shares_of_sections(total, level, measure, sections, weights)
+    shares = _shares_without_sections(total, level, measure, sections, weights)
     return np.unique(np.concatenate([paths for paths, _ in shares]))
 
 
@@ -114,37 +114,45 @@ def sectioned_std_errors(
 
     Notes
     -----
-    With the contribution T of all R sections together and T[r] of section r by itself, the formula of
-    `acceleray.numerics.sectioning.sectioned_estimate`.
+    The jackknife: with T[r] the contribution on all sections but the r-th of R, and M the mean of these,
+    ``sqrt((R - 1) / R * sum (T[r] - M)**2)``. The scatter of sections taken by themselves would not do for
+    value at risk: the average around its quantile takes in some ``sqrt(n)`` paths, so a section smooths more
+    than the whole does, and the error would come out too small by a factor of up to ``R**(1/4)``. The
+    jackknife is on the safe side there: leaving a section out also moves the quantile's rank, by which the
+    variance of a member that has nothing to do with the total comes out 1.5 times as large, the error 1.22
+    times.
     """
     members, total = checked_losses(member_losses), checked_losses(total_losses)
-    every = np.sort(np.concatenate(list(sections)))
-    *parts, whole = (
-        np.ascontiguousarray(members[:, np.searchsorted(paths, near)] * share).sum(axis=1)
-        for near, share in _shares_of_sections(total, level, measure, [*sections, every], weights)
+    parts = np.array(
+        [
+            np.ascontiguousarray(members[:, np.searchsorted(paths, near)] * share).sum(axis=1)
+            for near, share in _shares_without_sections(total, level, measure, sections, weights)
+        ]
     )
     count = len(sections)
-    squares = ((np.array(parts) - whole) ** 2).sum(axis=0)
-    errors: FloatArray = np.sqrt(squares / (count * (count - 1)))
+    squares = ((parts - parts.mean(axis=0)) ** 2).sum(axis=0)
+    errors: FloatArray = np.sqrt(squares * ((count - 1) / count))
     return errors
 
 
-def _shares_of_sections(
+def _shares_without_sections(
     total: FloatArray,
     level: float,
     measure: Literal["VaR", "ES"],
     sections: Sequence[IntArray],
     weights: npt.ArrayLike | None,
 ) -> list[tuple[IntArray, FloatArray]]:
-    """Per section, the paths that make up its measure, and the share of each."""
+    """For each section, the paths that make up the measure of all the others, and the share of each."""
     shares = tail_masses if measure == "ES" else quantile_weights
     probabilities = None if weights is None else np.asarray(weights, dtype=np.float64)
+    every = np.sort(np.concatenate(list(sections)))
     found = []
     for section in sections:
-        own = None if probabilities is None else probabilities[section] / probabilities[section].sum()
-        masses = shares(total[section], level=level, weights=own)
+        others = np.setdiff1d(every, section, assume_unique=True)
+        own = None if probabilities is None else probabilities[others] / probabilities[others].sum()
+        masses = shares(total[others], level=level, weights=own)
         near = np.flatnonzero(masses)
-        found.append((section[near], masses[near]))
+        found.append((others[near], masses[near]))
     return found
 
 

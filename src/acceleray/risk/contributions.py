@@ -135,7 +135,7 @@ def components(
         note = "no standard error: the paths depend on each other and are too few for independent sections"
         return Components(values=values, std_errors=None, n_sections=0, residual=residual, note=note)
     errors = sectioned_std_errors(own, losses, paths=paths, sections=sections, **wanted)
-    note = f"standard errors from {len(sections)} independent sections of {sections[0].size} paths"
+    note = f"standard errors: jackknife over {len(sections)} independent sections of {sections[0].size} paths"
     return Components(
         values=values, std_errors=errors, n_sections=len(sections), residual=residual, note=note
     )

@@ -251,8 +251,8 @@ def test_sobol_sets_get_their_interval_from_their_randomisations(book, market):
         (Historical(window_days=300), "ES", 0.99, "no standard error: only 3 of 300 paths"),
         (Historical(window_days=50), "VaR", 0.99, "no standard error: only 0.5 of 50 paths"),
         (Historical(window_days=300, horizon_days=10), "ES", 0.975, "no standard error: the paths depend"),
-        (Historical(window_days=350, horizon_days=5), "ES", 0.9, "from 8 independent sections of 43 paths"),
-        (MonteCarlo(n_paths=1600, sampler="sobol"), "VaR", 0.95, "from 16 independent sections of 128 paths"),
+        (Historical(window_days=350, horizon_days=5), "ES", 0.9, "over 8 independent sections of 43 paths"),
+        (MonteCarlo(n_paths=1600, sampler="sobol"), "VaR", 0.95, "over 16 independent sections of 128 paths"),
     ],
 )
 def test_a_standard_error_is_that_of_its_paths_or_null_with_the_reason(
