@@ -166,8 +166,7 @@ def split(examined: pa.Table, contract: InputContract) -> tuple[pa.Table, pa.Tab
     accepted : pyarrow.Table
         With the contract's table schema plus `FILE` and `LINE`.
     rejected : pyarrow.Table
-        One row per problem: ``input, file, line, column, value, reason`` and the ``rule``. The reason ends
-        with the key of the row where there is one.
+        One row per problem: ``input, file, line, column, value, reason`` and the ``rule``.
     """
     examined = examined.combine_chunks()
     problems = column_array(examined, PROBLEMS, examined.num_rows)
@@ -177,18 +176,11 @@ def split(examined: pa.Table, contract: InputContract) -> tuple[pa.Table, pa.Tab
     parents = pc.list_parent_indices(problems)
     flat = problems.flatten()
     schema = table_contract("raw.rejected").schema
-    told = {name: pc.struct_field(flat, name) for name in ("column", "value", "reason", "rule")}
-    # A line number is no name: say which factor or position it is, unless that is the very problem.
-    keys = [column_array(examined, name, examined.num_rows).cast(pa.string()) for name in contract.key]
-    of = pc.binary_join_element_wise(*keys, ", ").take(parents)
-    named_reason = pc.binary_join_element_wise(told["reason"], " (", of, ")", "")
-    is_key = pc.is_in(told["column"], value_set=pa.array([*contract.key, WHOLE_ROW], pa.string()))
-    told["reason"] = pc.if_else(is_key, told["reason"], pc.coalesce(named_reason, told["reason"]))
     named = {
         "input": _repeat(contract.name, len(flat)),
         "file": column_array(examined, FILE, examined.num_rows).take(parents),
         "line": column_array(examined, LINE, examined.num_rows).take(parents),
-        **told,
+        **{name: pc.struct_field(flat, name) for name in ("column", "value", "reason", "rule")},
     }
     return accepted, pa.table(named).select([*schema.names, "rule"])
 
