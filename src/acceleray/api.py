@@ -19,9 +19,11 @@ from acceleray.config.models import CreditSettings, SimulateSettings
 from acceleray.domain import book as _book
 from acceleray.domain import market as _market
 from acceleray.domain import scenario as _scenario
+from acceleray.domain.inputs import Rule
 from acceleray.domain.measures import Measure
 from acceleray.domain.scenario import FilteredHistorical, Historical, MonteCarlo
-from acceleray.errors import UsageError
+from acceleray.errors import InputDataError, UsageError
+from acceleray.lake.fitness import LONGEST_CLOSURE_DAYS
 from acceleray.lake.night import NightTables
 from acceleray.lake.single import read_moves, read_valid
 from acceleray.numerics import backtest, tail
@@ -129,13 +131,20 @@ class Market(_market.Market):
         Raises
         ------
         InputDataError
-            Naming file, line, column and value of what is wrong.
+            Naming file, line, column and value of what is wrong; or if `as_of` lies after the data.
         """
         day = dt.date.fromisoformat(as_of) if isinstance(as_of, str) else as_of
         described = read_valid("factors", factors)
         kinds = dict(zip(described["factor_id"].to_pylist(), described["kind"].to_pylist(), strict=True))
         observed = read_valid("market", market, as_of=day, factor_kinds=kinds)
-        return _market.Market.from_observations(observed, described, day)
+        found = _market.Market.from_observations(observed, described, day)
+        newest = found.dates[-1].astype(dt.date)
+        if {"spot", "fx"} & set(kinds.values()) and (day - newest).days > LONGEST_CLOSURE_DAYS:
+            raise InputDataError(
+                f"as_of {day} lies outside the data: the newest price known then is of {newest}",
+                hint=Rule.AS_OF.hint,
+            )
+        return found
 
 
 class Stress(_scenario.Stress):

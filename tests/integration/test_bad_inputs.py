@@ -241,7 +241,7 @@ def test_a_rejected_row_is_named_as_the_cause_further_on(inputs_project):
         ("instruments", "2500,2019-03-15", ",2019-03-15", "strike", "kind option needs it"),
         ("instruments", "2500,2019-03-15", "2500,2019-02-30", "expiry", "not a date"),
         ("instruments", "2018-06-01,2038-06-01", "2038-06-01,2018-06-01", "maturity", "after issue_date"),
-        ("instruments", "0.04,2,100", "0.04,3,100", "frequency", "not one of 0, 1, 2, 4, 12"),
+        ("instruments", "0.04,2,100", "0.04,5,100", "frequency", "not one of 0, 1, 2, 3, 4, 6, 12"),
         ("instruments", "VIX,spx_yield", "SPX,spx_yield", "vol_factor", "not a factor of kind implied_vol"),
         ("instruments", "spx_yield,usd", "spx_yield,eur", "discount_curve", "not a curve"),
         ("factors", "SAP,spot,EUR,5", "SAP,spott,EUR,5", "kind", "not one of spot"),

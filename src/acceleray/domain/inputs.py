@@ -124,7 +124,7 @@ INSTRUMENTS = InputContract(
         _date("issue_date"),
         _date("maturity"),
         _number("coupon", _RATE),
-        ColumnRule(name="frequency", type=pa.int64(), choices=("0", "1", "2", "4", "12")),
+        ColumnRule(name="frequency", type=pa.int64(), choices=("0", "1", "2", "3", "4", "6", "12")),
         _number("face", _POSITIVE),
         _text("day_count", choices=("30/360", "ACT/360", "ACT/365F", "ACT/ACT")),
         _text("spread_factor"),

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from acceleray.domain.alignment import as_of_align
 from acceleray.domain.moves import MoveKind
-from acceleray.errors import InputDataError, MissingDataError, SchemaError
+from acceleray.errors import InputDataError, MissingDataError, NumericalError, SchemaError
 
 __all__ = ["Curve", "Factor", "FactorKind", "Market"]
 
@@ -338,7 +338,7 @@ class Market:
 def _align(factor: Factor, *arrays: Any) -> tuple[FloatArray, DateArray, npt.NDArray[np.int64]]:
     try:
         return as_of_align(*arrays)
-    except ValueError as error:
+    except (ValueError, NumericalError) as error:
         raise InputDataError(f"market: factor {factor.factor_id!r}: {error}") from error
 
 

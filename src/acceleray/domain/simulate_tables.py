@@ -100,6 +100,8 @@ SIMULATE_TABLES = (
         std_error=_FLOAT,
         # Of a VaR, what its parts missed before they were scaled to it; zero for ES.
         residual=_FLOAT,
+        # How the standard error was made, or why there is none.
+        note=_STRING,
     ),
     table(
         "result.tail",

@@ -20,7 +20,7 @@ from acceleray.domain.book import ROOT
 from acceleray.domain.inputs import Finding, Rule, did_you_mean
 from acceleray.domain.tables import contract
 
-__all__ = ["check_dates", "check_limits", "check_scenarios", "settings_rows"]
+__all__ = ["LONGEST_CLOSURE_DAYS", "check_dates", "check_limits", "check_scenarios", "settings_rows"]
 
 SETTINGS_FILE = "acceleray.yaml"
 # No exchange closes for longer than this; if every price is older, as_of is not a date of this data.

@@ -79,6 +79,11 @@ def value_at_risk_ranks(n: int, *, level: float, confidence: float) -> tuple[int
     low, high : int or None
         Counted from 1 for the smallest loss; None where no path is far enough out.
 
+    Raises
+    ------
+    ValueError
+        If `n`, `level` or `confidence` is out of range.
+
     Notes
     -----
     The number of losses not above the true quantile is binomial with `n` and `level`.
@@ -91,6 +96,7 @@ def value_at_risk_ranks(n: int, *, level: float, confidence: float) -> tuple[int
     (244, None)
     """
     check_confidence(confidence)
+    order_rank(n, level)
     miss = 0.5 * (1.0 - confidence)
     low = binomial_quantile(miss, n=n, probability=level)
     high = binomial_quantile(1.0 - miss, n=n, probability=level) + 1

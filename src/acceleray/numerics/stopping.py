@@ -60,6 +60,8 @@ class StoppingRule:
     def __post_init__(self) -> None:
         if self.max_paths < 1 or not 0 < self.level < 1:
             raise ValueError(f"max_paths was {self.max_paths} and level {self.level}")
+        if self.measure not in ("VaR", "ES"):
+            raise ValueError(f"measure must be 'VaR' or 'ES', was {self.measure!r}")
         for name in ("relative_error", "seconds"):
             value = getattr(self, name)
             if value is not None and not value > 0:

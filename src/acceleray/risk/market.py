@@ -14,6 +14,7 @@ from acceleray.domain.book import Book
 from acceleray.domain.calendar import business_day_after
 from acceleray.domain.market import Market
 from acceleray.domain.scenario import MonteCarlo, ScenarioSet
+from acceleray.errors import UsageError
 from acceleray.numerics.stopping import StoppingRule
 from acceleray.risk.aimed import aimed
 from acceleray.risk.blocks import Job
@@ -79,9 +80,18 @@ def revalue(
 
     Raises
     ------
+    UsageError
+        If an argument is out of range.
     InputDataError
         If the market cannot supply what the scenarios need.
+    NumericalError
+        If a scenario takes a factor, or a position's gain, beyond what has a value; it is named.
     """
+    if ageing not in ("none", "calendar"):
+        raise UsageError(f"ageing: expected 'none' or 'calendar', was {ageing!r}")
+    for what, number in (("n_workers", n_workers), ("block_size", block_size)):
+        if number < 1:
+            raise UsageError(f"{what}: expected at least 1, was {number}")
     if isinstance(scenarios, MonteCarlo) and parameters is None:
         parameters = RiskParameters.exponential(market)
     resolution = resolve(

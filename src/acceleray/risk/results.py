@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from acceleray.domain.book import ROOT
+from acceleray.domain.book import ROOT, is_below
 from acceleray.domain.measures import Measure
-from acceleray.errors import UsageError
+from acceleray.errors import InputDataError, UsageError
 from acceleray.numerics.harrell_davis import quantile_weights
 from acceleray.numerics.tail import tail_masses
 from acceleray.risk.contributions import Members, decomposed, split_table
@@ -50,6 +50,8 @@ class Pnl(GainsCube):
         ------
         UsageError
             If the scenarios have no probabilities, or there is no such node.
+        InputDataError
+            If no position of the node could be priced.
         """
         return self._measure("VaR", level, portfolio_id, confidence)
 
@@ -79,8 +81,9 @@ class Pnl(GainsCube):
         Returns
         -------
         pyarrow.Table
-            member_id, value, std_error, residual; values add up to the node's measure. The residual is what
-            the parts of a value at risk missed before scaling; where it is not small the split means little.
+            member_id, value, std_error, residual, note; values add up to the node's measure. The residual is
+            what the parts of a value at risk missed before scaling; where it is not small the split means
+            little. A standard error that the scenarios do not show is null, and the note says why.
 
         Raises
         ------
@@ -90,7 +93,7 @@ class Pnl(GainsCube):
             If the parts of a value at risk cannot be scaled to it: it is too close to zero.
         """
         self._require_measure(measure)
-        members, losses = self._members(by, portfolio_id), -self.node(portfolio_id)
+        members, losses = self._members(by, portfolio_id), self._losses(portfolio_id)
         return split_table(members, losses, self.labels, measure=measure, level=level)
 
     def decomposition(
@@ -122,7 +125,7 @@ class Pnl(GainsCube):
             * ``marginal``: component per unit of exposure; null without exposure.
             * ``incremental``: measure of the node less that of the node without the member, both on the same
               scenarios, with an interval for the difference.
-            * ``note``: how the intervals were made, or why there is none.
+            * ``note``: how errors and intervals were made, or why there is none.
 
         Raises
         ------
@@ -130,7 +133,7 @@ class Pnl(GainsCube):
             As for `contributions`.
         """
         self._require_measure(measure)
-        members, losses = self._members(by, portfolio_id), -self.node(portfolio_id)
+        members, losses = self._members(by, portfolio_id), self._losses(portfolio_id)
         return decomposed(members, losses, self.labels, measure=measure, level=level, confidence=confidence)
 
     def behind(self, measure: TailMeasure = "ES", level: float = 0.975, portfolio_id: str = ROOT) -> pa.Table:
@@ -150,7 +153,7 @@ class Pnl(GainsCube):
             As for `contributions`.
         """
         self._require_measure(measure)
-        losses = -self.node(portfolio_id)
+        losses = self._losses(portfolio_id)
         shares = (quantile_weights if measure == "VaR" else tail_masses)(
             losses, level=level, weights=self.labels.weights
         )
@@ -166,6 +169,20 @@ class Pnl(GainsCube):
                 "weight": shares[paths],
             }
         )
+
+    def _losses(self, portfolio_id: str) -> FloatArray:
+        """Losses of a node; what could not be priced at all has none, not even of zero."""
+        gains = self.node(portfolio_id)
+        if not self.rows(portfolio_id).size:
+            below = [each for each in self.excluded if is_below(each[0], portfolio_id)]
+            if below:
+                _, instrument_id, reason = below[0]
+                raise InputDataError(
+                    f"no position of {portfolio_id!r} could be priced; {instrument_id!r}: {reason}",
+                    hint="All positions that could not be priced, and why, are in .excluded.",
+                )
+        # Zero less nothing is 0.0 and not -0.0.
+        return 0.0 - gains
 
     def _members(self, by: str, portfolio_id: str) -> Members:
         rows, priced = self.rows(portfolio_id), self.resolution.priced
@@ -200,7 +217,7 @@ class Pnl(GainsCube):
 
     def _measure(self, measure: TailMeasure, level: float, portfolio_id: str, confidence: float) -> Measure:
         self._require_measure(measure)
-        losses = -self.node(portfolio_id)
+        losses = self._losses(portfolio_id)
         estimate = estimated(losses, self.labels, measure=measure, level=level, confidence=confidence)
         return Measure(
             value=estimate.value,

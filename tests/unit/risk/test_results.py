@@ -242,3 +242,23 @@ def test_sobol_sets_get_their_interval_from_their_randomisations(book, market):
     for found in (pnl.var(0.95), pnl.es(0.95)):
         assert f"{pnl.labels.replicates} independent sections" in found.note
         assert found.ci_low < found.value < found.ci_high
+
+
+@pytest.mark.parametrize(
+    ("scenarios", "measure", "level", "said"),
+    [
+        (Historical(window_days=300), "ES", 0.975, "large-sample standard errors of independent paths"),
+        (Historical(window_days=300), "ES", 0.99, "no standard error: only 3 of 300 paths"),
+        (Historical(window_days=50), "VaR", 0.99, "no standard error: only 0.5 of 50 paths"),
+        (Historical(window_days=300, horizon_days=10), "ES", 0.975, "no standard error: the paths depend"),
+        (Historical(window_days=350, horizon_days=5), "ES", 0.9, "over 8 independent sections of 43 paths"),
+        (MonteCarlo(n_paths=1600, sampler="sobol"), "VaR", 0.95, "over 16 independent sections of 128 paths"),
+    ],
+)
+def test_a_standard_error_is_that_of_its_paths_or_null_with_the_reason(
+    scenarios, measure, level, said, book, market
+):
+    split = revalue(book, market, scenarios).contributions(measure, level).to_pydict()
+    assert said in split["note"][0]
+    is_null = said.startswith("no ")
+    assert all((error is None) is is_null for error in split["std_error"])
