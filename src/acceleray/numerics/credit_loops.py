@@ -31,7 +31,7 @@ from acceleray.numerics.vector_loops import (
     widest_vectors,
 )
 
-__all__ = ["LANES", "KEY_WORDS", "default_losses", "moment_rows", "probability_rows"]
+__all__ = ["KEY_WORDS", "LANES", "default_losses", "moment_rows", "probability_rows"]
 
 # Paths handled at a time: some ten rows of them, 2 kB each, stay in the first-level cache.
 LANES = 256
@@ -55,7 +55,7 @@ def _trailing_zeros(_typing, _word):
     def generate(_context, builder, _signature, arguments):
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
 
-    return types.uint64(types.uint64), generate
+    return types.int64(types.uint64), generate
 
 
 @_inlined
@@ -344,7 +344,7 @@ def default_losses(
                     for index in range((n + 7) // 8):
                         word = flag_words[index]
                         while word != np.uint64(0):
-                            lane = np.int64(8 * index) + np.int64(_trailing_zeros(word) >> np.uint64(3))
+                            lane = 8 * index + (_trailing_zeros(word) >> 3)
                             word &= word - np.uint64(1)
                             if settled or drawn[lane] < normal_cdf(distance[lane]):
                                 share = law_mean[which]

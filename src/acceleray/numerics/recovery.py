@@ -410,7 +410,7 @@ def _score_table(mean: float, std: float, correlation: float, n_nodes: int) -> _
         return found
 
     # A Jacobi matrix of a law that is all but two atoms has entries of no weight that never become smooth.
-    return _tabulated(at, FEWEST_PIECES // 2, FEWEST_PIECES * 2 if n_nodes == 0 else FEWEST_PIECES // 2)
+    return _tabulated(at, FEWEST_PIECES // 2, FEWEST_PIECES * 8 if n_nodes == 0 else FEWEST_PIECES // 2)
 
 
 def _raw_moments(values: FloatArray, mass: FloatArray) -> FloatArray:
