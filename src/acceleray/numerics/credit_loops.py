@@ -45,7 +45,9 @@ MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 MIX_2 = np.uint64(0x94D049BB133111EB)
 ONE_BITS = 0x3FF0000000000000
 BITS_PER_TWO = 2.0**-52
-HALF_LOG2_E = 0.7213475  # rounded down, on the safe side
+# Rounded down, on the safe side: log2(e) / 2, and a third of -log2(Phi(-3)) - 1 - 9 log2(e) / 2.
+HALF_LOG2_E = 0.7213475
+CHORD = 0.68026
 
 
 @intrinsic
@@ -228,8 +230,9 @@ def moment_rows(
 def _flag_candidates(threshold, inverse, level, scales, state, distance, drawn, flags):
     """Draw a uniform per lane and flag the lanes where it may lie below the conditional probability.
 
-    ``Phi(d) <= exp(-d^2 / 2) / 2`` for d < 0, and the bits of a double over 2^52 are its binary logarithm
-    rounded down by at most 0.09, so a comparison of the two settles nearly every draw without an exponential.
+    For d < 0 the logarithm of ``Phi(d) exp(d^2 / 2)`` is convex, so it lies below its chord on [-3, 0], and
+    below the chord's end farther out. The bits of a double over 2^52 are its binary logarithm rounded down by
+    at most 0.09. A comparison of the two settles nearly every draw without an exponential.
     """
     s0, s1, s2, s3 = state[0], state[1], state[2], state[3]
     for lane in range(flags.shape[0]):
@@ -243,7 +246,8 @@ def _flag_candidates(threshold, inverse, level, scales, state, distance, drawn, 
         s2[lane] = c ^ moved
         s3[lane] = _rotated(d, 45)
         away = fma(threshold, scales[lane], -level[lane]) * inverse
-        bound = fma(away * away, HALF_LOG2_E, 1.0 - 1e-9)
+        near = select(away > -3.0, -away, 3.0)
+        bound = fma(away * away, HALF_LOG2_E, fma(near, CHORD, 1.0 - 1e-9))
         least = 1023.0 - to_bits(uniform) * BITS_PER_TWO
         flags[lane] = (away >= 0.0) | (bound < least)
         drawn[lane] = uniform
