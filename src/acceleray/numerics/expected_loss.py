@@ -26,6 +26,8 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 # The integrand at the ends is below 1e-18 of its height.
 FARTHEST = 9.0
+# Beyond this ratio of loadings to residual the step of the trapezoidal rule would be too short.
+SHARPEST = 20.0
 # Values held at a time.
 CHUNK = 1 << 20
 
@@ -110,12 +112,15 @@ def _correlated_rates(model: LossModel, rows: npt.NDArray[np.int64]) -> FloatArr
     narrow = 1.0 / np.sqrt(
         1.0 + (long / residual) ** 2 + (r * long / systematic) ** 2 / ((1.0 - r) * (1.0 + r))
     )
+    sharp = long / residual > SHARPEST
+    narrow[sharp] = 1.0
     n_steps = 2 ** np.ceil(np.log2(2.0 * FARTHEST / (0.8 * narrow))).astype(np.int64)
     if math.isinf(model.dof):
         scales, weights = np.ones(1), np.ones(1)
     else:
         scales, weights = _mixing_rule(model.dof)
     found = np.empty(long.size)
+    n_steps[sharp] = 1
     for steps in np.unique(n_steps):
         z = np.linspace(-FARTHEST, FARTHEST, int(steps) + 1)
         density = np.exp(-0.5 * z * z)
@@ -128,12 +133,41 @@ def _correlated_rates(model: LossModel, rows: npt.NDArray[np.int64]) -> FloatArr
                 correlation=model.recoveries.correlation[number : number + 1],
             )
             for part in _chunks(group, z.size * scales.size):
+                if sharp[part[0]]:
+                    found[part] = [
+                        _sharp_rate(
+                            only,
+                            (long[row], residual[row], mean[row], systematic[row], threshold[row]),
+                            scales,
+                            weights,
+                        )
+                        for row in part
+                    ]
+                    continue
                 level = long[part, None] * z + mean[part, None]
                 given = moments(only, (level / systematic[part, None]).ravel())[0, 0].reshape(level.shape)
                 distance = threshold[part, None, None] * scales - level[:, :, None]
                 default = (ndtr(distance / residual[part, None, None]) * weights).sum(axis=2)
                 found[part] = (default * given * density).sum(axis=1)
     return found[place.ravel()]
+
+
+def _sharp_rate(law: Recoveries, cell: tuple[float, ...], scales: FloatArray, weights: FloatArray) -> float:
+    """Integrate where default given the level is all but a step: up to the step, and across it."""
+    long, residual, mean, systematic, threshold = cell
+    turn = np.clip((threshold * scales - mean) / long, -1e3, 1e3)
+    width = FARTHEST * residual / long
+    starts = np.stack([np.full(turn.shape, -FARTHEST), turn - width])
+    ends = np.stack([turn - width, turn + width])
+    starts, ends = np.clip(starts, -FARTHEST, FARTHEST), np.clip(ends, -FARTHEST, FARTHEST)
+    nodes, gauss = np.polynomial.legendre.leggauss(128)
+    half = 0.5 * (ends - starts)[..., None]
+    z = starts[..., None] + half * (nodes + 1.0)
+    level = long * z + mean
+    given = moments(law, (level / systematic).ravel())[0, 0].reshape(z.shape)
+    default = ndtr((threshold * scales[:, None] - level) / residual)
+    density = np.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
+    return float(((default * given * density * half * gauss).sum(axis=(0, 2)) * weights).sum())
 
 
 def _mixing_rule(dof: float) -> tuple[FloatArray, FloatArray]:

@@ -68,6 +68,12 @@ def test_correlated_recoveries_under_a_gaussian_copula(stress):
     np.testing.assert_allclose(expected_loss(model), exact, rtol=1e-7)
 
 
+def test_a_residual_near_zero_is_integrated_across_its_step():
+    for b in (0.04, 1e-4):
+        model = loan_book([0.02], 1.0, [[math.sqrt(1 - b * b)]], laws=(LAW,))
+        assert expected_loss(model)[0] == pytest.approx(by_quadrature(model, 0), rel=1e-7)
+
+
 def test_correlated_recoveries_under_a_t_copula():
     model = loan_book([0.05, 0.3], 1.0, [[0.3], [0.7]], laws=(LAW,), dof=6.0)
     model = replace(model, mean=np.array([-0.5, 0.2]))
