@@ -61,8 +61,9 @@ IntArray: TypeAlias = npt.NDArray[np.int64]
 # and a run of at least so many equal ones is a bin of its own, where none is.
 BIN_RATIO = 1.5
 LONG_RUN = 64
-# Nanoseconds on one core, measured: a bin on a path, a default found by jumps, an obligor drawn by itself.
+# Only cells of many obligors are cut into bins by `prepare_draws`, and narrow bins cost them little.
 CELL_BIN_RATIO = 1.1
+# Nanoseconds on one core, measured: a bin on a path, a default found by jumps, an obligor drawn by itself.
 BIN_COST = 40.0
 JUMP_COST = 10.0
 OBLIGOR_COST = 1.0

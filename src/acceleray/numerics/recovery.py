@@ -235,7 +235,7 @@ def draw(laws: Recoveries, law: IntArray, score: FloatArray, eta: FloatArray) ->
     --------
     >>> laws = Recoveries(mean=np.array([0.5]), std=np.array([0.2]), correlation=np.array([0.3]))
     >>> draw(laws, np.array([0, 0]), np.array([0.0, -3.0]), np.array([0.0, 0.0])).round(6).tolist()
-    [0.5, 0.688246]
+    [0.5, 0.697356]
     """
     if not (np.isfinite(score).all() and np.isfinite(eta).all()):
         raise NumericalError("every score and normal of a loss given default must be finite")
