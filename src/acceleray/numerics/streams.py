@@ -25,6 +25,7 @@ class Purpose(IntEnum):
     BACKTEST_SHORTFALL = 21
     OVERLAP_BOUNDS = 22
     TABULATION = 23
+    CREDIT_MIXING = 27
 
 
 def stream(seed: int, purpose: Purpose, *address: int) -> np.random.Generator:

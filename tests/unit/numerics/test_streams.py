@@ -39,4 +39,5 @@ def test_published_addresses_never_change():
         "BACKTEST_SHORTFALL": 21,
         "OVERLAP_BOUNDS": 22,
         "TABULATION": 23,
+        "CREDIT_MIXING": 27,
     }
