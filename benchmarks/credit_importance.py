@@ -27,8 +27,8 @@ from acceleray.numerics.recovery import Recoveries
 
 FloatArray = npt.NDArray[np.float64]
 LEVELS = (0.95, 0.99, 0.999)
-# P(L > x) of the Glasserman-Li book and its standard error, integrated over 21 factors by scrambled Sobol sets
-# with the conditional tail inside (the project's reference cases).
+# P(L > x) of the Glasserman-Li book and its standard error, integrated over 21 factors by scrambled Sobol
+# sets with the conditional tail inside (the project's reference cases).
 GLASSERMAN_LI = {
     10_000.0: (0.0112036, 9e-6),
     14_000.0: (0.0062299, 3e-6),
@@ -66,14 +66,19 @@ def glasserman_li_book() -> LossModel:
 
 
 def one_factor_book(
-    *, n_obligors: int = 60, correlation: float = 0.3, dof: float = math.inf, default_prob: float = 0.02
+    *,
+    n_obligors: int = 60,
+    correlation: float = 0.3,
+    dof: float = math.inf,
+    default_prob: float = 0.02,
+    fine: bool = False,
 ) -> LossModel:
-    """Return a small lumpy book with whole-numbered losses, whose law is known exactly."""
+    """Return a small book with whole-numbered losses, lumpy or (nearly) without ties, whose law is known."""
     k = np.arange(n_obligors)
     probabilities = default_prob * (0.4 + 1.2 * k / max(n_obligors - 1, 1))
     return LossModel(
         thresholds=default_thresholds(probabilities, dof=dof),
-        exposures=1.0 + (k * 7) % 5,
+        exposures=(37.0 + k * k * 13 % 101) if fine else 1.0 + k * 7 % 5,
         recovery=np.zeros(n_obligors, dtype=np.int64),
         recoveries=Recoveries(mean=np.ones(1), std=np.zeros(1), correlation=np.zeros(1)),
         cells=np.array([0, n_obligors]),
@@ -87,37 +92,40 @@ def one_factor_book(
 
 
 def exact_law(model: LossModel) -> FloatArray:
-    """Probability of each whole-numbered loss of a one-factor book: quadrature over (Z, W), recursion inside."""
+    """Return the probability of each whole-numbered loss of a one-factor book.
+
+    Quadrature over the factor and the mixing variable, recursion over the obligors inside.
+    """
     # The trapezoidal rule is exact to rounding: the integrands vanish with all derivatives at both ends. For
     # the mixing variable that holds on the scale of its normal quantile.
-    z = np.linspace(-9.0, 9.0, 601)
+    z = np.linspace(-9.0, 9.0, 301)
     z_weights = np.exp(-0.5 * z**2) / math.sqrt(2.0 * math.pi) * (z[1] - z[0])
     if math.isinf(model.dof):
         roots, root_weights = np.ones(1), np.ones(1)
     else:
-        u = np.linspace(-7.5, 7.5, 121)
+        u = np.linspace(-7.5, 7.5, 91)
         root_weights = np.exp(-0.5 * u**2) / math.sqrt(2.0 * math.pi) * (u[1] - u[0])
         low = chi2.ppf(ndtr(np.minimum(u, 0.0)), model.dof)
         roots = np.sqrt(np.where(u <= 0.0, low, chi2.isf(ndtr(-np.maximum(u, 0.0)), model.dof)) / model.dof)
-    points = (np.repeat(z, roots.size), np.tile(roots, z.size))
-    weights = np.repeat(z_weights, roots.size) * np.tile(root_weights, z.size)
     units = np.rint(model.exposures).astype(np.int64)
-    law = np.zeros((int(units.sum()) + 1, weights.size))
-    law[0] = weights
-    reached = 0
-    for threshold, unit in zip(model.thresholds, units, strict=True):
-        p = ndtr(
-            (threshold * points[1] - model.mean[0] - model.loadings[0, 0] * points[0]) / model.residual[0]
-        )
-        moved = law[: reached + 1] * p
-        law[: reached + 1] -= moved
-        law[unit : reached + unit + 1] += moved
-        reached += int(unit)
-    return np.asarray(law.sum(axis=1))
+    total = np.zeros(int(units.sum()) + 1)
+    for root, root_weight in zip(roots, root_weights, strict=True):
+        law = np.zeros((z.size, total.size))
+        law[:, 0] = z_weights
+        reached = 0
+        shift = model.mean[0] + model.loadings[0, 0] * z
+        for threshold, unit in zip(model.thresholds, units, strict=True):
+            p = ndtr((threshold * root - shift) / model.residual[0])[:, None]
+            moved = law[:, : reached + 1] * p
+            law[:, : reached + 1] -= moved
+            law[:, unit : reached + unit + 1] += moved
+            reached += int(unit)
+        total += root_weight * law.sum(axis=0)
+    return total
 
 
 def exact_measures(law: FloatArray) -> dict[str, float]:
-    """Expected loss, and VaR and ES at `LEVELS`, of a law on whole numbers."""
+    """Return expected loss, and VaR and ES at `LEVELS`, of a law on whole numbers."""
     loss = np.arange(law.size)
     beyond = np.concatenate([np.cumsum(law[::-1])[::-1][1:], [0.0]])
     found = {"EL": float(law @ loss)}
@@ -137,14 +145,15 @@ def measures(losses: FloatArray, weights: FloatArray) -> dict[str, ImportanceEst
 
 
 def coverage(
-    model: LossModel, truth: dict[str, float], *, repetitions: int, n_paths: int, seed: int
+    model: LossModel, truth: dict[str, float], *, repetitions: int, n_paths: int, seed: int, n_aims: int
 ) -> list[dict[str, float | str]]:
-    """Share of 95 % intervals that hold the truth, each repetition with an aim of its own pilot."""
-    covered = {name: 0 for name in truth}
-    missing = {name: 0 for name in truth}
+    """Share of 95 % intervals that hold the truth; the repetitions share so many aims, each of its pilot."""
+    aims = [aim_importance(model, generator(seed, number, 0), n_pilot=800) for number in range(n_aims)]
+    covered = dict.fromkeys(truth, 0)
+    missing = dict.fromkeys(truth, 0)
     errors: dict[str, list[float]] = {name: [] for name in truth}
     for repetition in range(repetitions):
-        aim = aim_importance(model, generator(seed, repetition, 0), n_pilot=800)
+        aim = aims[repetition % n_aims]
         losses, weights = draw_importance(model, aim, n_paths, generator(seed, repetition, 1))
         for name, estimate in measures(losses.sum(axis=0), weights).items():
             errors[name].append(estimate.value - truth[name])
@@ -168,7 +177,7 @@ def coverage(
     ]
 
 
-def smooth_book(*, dof: float = math.inf) -> LossModel:
+def three_factor_book(*, dof: float = math.inf) -> LossModel:
     """Return a small three-factor book with unlike exposures and random losses given default."""
     n_cells, each = 12, 10
     k = np.arange(n_cells * each)
@@ -252,6 +261,7 @@ def glasserman_li(*, n_paths: int, seeds: range) -> list[dict[str, object]]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--repetitions", type=int, default=2000)
+    parser.add_argument("--coverage-paths", type=int, default=4000)
     parser.add_argument("--paths", type=int, default=100_000)
     parser.add_argument("--seeds", type=int, default=10)
     arguments = parser.parse_args()
@@ -259,11 +269,16 @@ def main() -> None:
         print(json.dumps({"glasserman_li": row}), flush=True)
     for dof in (math.inf, 10.0, 4.0):
         for name, model, truth in (
-            ("lattice", one_factor_book(dof=dof), exact_measures(exact_law(one_factor_book(dof=dof)))),
-            ("smooth", smooth_book(dof=dof), long_run(smooth_book(dof=dof), n_paths=4_000_000, seed=77)),
+            ("one factor", fine := one_factor_book(dof=dof, fine=True), exact_measures(exact_law(fine))),
+            ("three factors", book := three_factor_book(dof=dof), long_run(book, n_paths=4_000_000, seed=77)),
         ):
             for line in coverage(
-                model, truth, repetitions=arguments.repetitions, n_paths=4000, seed=20_181_228
+                model,
+                truth,
+                repetitions=arguments.repetitions,
+                n_paths=arguments.coverage_paths,
+                seed=20_181_228,
+                n_aims=arguments.repetitions,
             ):
                 print(json.dumps({"book": name, "dof": str(dof), **line}), flush=True)
 

@@ -51,8 +51,8 @@ MODE_SLACK = 3.0
 MODE_DISTANCE = 0.7
 # A quantile is trusted with so many paths beyond it; until then the pilot aims nearer.
 PILOT_BEYOND = 25
-# Scores from -8 to 8 at which the quantile of a Beta law is tabulated; its chords miss it by at most 3.1e-5 of
-# its second derivative.
+# Scores from -8 to 8 at which the quantile of a Beta law is tabulated; its chords miss it by at most 3.1e-5
+# of its second derivative.
 TABLE_START, TABLE_STEP, TABLE_SIZE = -8.0, 1.0 / 64.0, 1025
 
 
@@ -298,9 +298,12 @@ def _quantiles(losses: FloatArray, weights: FloatArray, tail_probs: FloatArray) 
     order = np.argsort(-losses, kind="stable")
     beyond = np.cumsum(weights[order]) / losses.size
     places = np.searchsorted(beyond, tail_probs)
-    # Beyond the last few paths the estimate is noise, and says so least where it is worst.
-    places = np.clip(places, min(PILOT_BEYOND, losses.size - 1), losses.size - 1)
-    return losses[order][places]
+    # Further out than the last few paths the estimate is noise.
+    nearest = min(PILOT_BEYOND, losses.size - 1)
+    found = losses[order][np.clip(places, nearest, losses.size - 1)]
+    # A book that rarely loses at all: aim at the least that it can lose, and see further in the next round.
+    least = float(np.min(losses, where=losses > 0.0, initial=np.inf))
+    return np.where((found == 0.0) & (places < nearest) & math.isfinite(least), least, found)
 
 
 def _aim_at(model: LossModel, targets: FloatArray) -> Aim:

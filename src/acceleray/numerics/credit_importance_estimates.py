@@ -21,7 +21,7 @@ from acceleray.errors import NumericalError
 from acceleray.numerics.credit_importance import CYCLE
 from acceleray.numerics.intervals import Estimate, check_confidence, one_sample, skewness_corrected
 from acceleray.numerics.order_statistics import expected_shortfall, value_at_risk
-from acceleray.numerics.weighted import MIN_TAIL_SIZE, tail_effective_size
+from acceleray.numerics.weighted import MIN_TAIL_SIZE
 
 __all__ = [
     "Diagnosis",
@@ -205,7 +205,9 @@ def importance_value_at_risk(
     masses = path_masses(ratios)
     value = float(value_at_risk(array, level=level, weights=masses))
     low, high = _quantile_bounds(array, ratios, masses, value, level, confidence)
-    low_95, high_95 = _quantile_bounds(array, ratios, masses, value, level, 0.95)
+    low_95, high_95 = (
+        (low, high) if confidence == 0.95 else _quantile_bounds(array, ratios, masses, value, level, 0.95)
+    )
     std_error = None if low_95 is None or high_95 is None else (high_95 - low_95) / (2.0 * ndtri(0.975))
     missing = [side for side, bound in (("lower", low), ("upper", high)) if bound is None]
     note = _note(confidence, ratios)
@@ -246,7 +248,7 @@ def importance_expected_shortfall(
     masses = path_masses(ratios)
     value = float(expected_shortfall(array, level=level, weights=masses))
     quantile = float(value_at_risk(array, level=level, weights=masses))
-    size = tail_effective_size(array, masses, level=level)
+    size = _tail_size(array, masses, quantile, level)
     if size < MIN_TAIL_SIZE:
         note = (
             f"no interval: the tail weighs as much as {size:.3g} equal paths, at least {MIN_TAIL_SIZE:.0f} "
@@ -315,7 +317,7 @@ def diagnose(
     return Diagnosis(
         level=level,
         threshold=threshold,
-        tail_size=tail_effective_size(array, masses, level=level),
+        tail_size=_tail_size(array, masses, threshold, level),
         probability_ratio=ratio(np.where(array > threshold, 1.0, 0.0)),
         shortfall_ratio=ratio(np.maximum(array - threshold, 0.0)),
         distance=distance,
@@ -358,8 +360,9 @@ def guard(
                 f"at least {MIN_TAIL_SIZE:.0f} are needed"
             )
         worst = min(found.probability_ratio, found.shortfall_ratio)
-        # Written so that NaN fails too.
-        if not worst >= MIN_RATIO:
+        if math.isnan(worst):
+            return f"no path loses more than {found.threshold:.6g}, the loss at {level:g}"
+        if worst < MIN_RATIO:
             return (
                 f"plain paths would know the tail beyond {level:g} with {worst:.3g} times the variance, "
                 f"less than {MIN_RATIO:g}"
@@ -379,6 +382,18 @@ def _checked(losses: npt.ArrayLike, weights: npt.ArrayLike) -> tuple[FloatArray,
     if not np.isfinite(ratios).all():
         raise NumericalError("path weights are not all finite")
     return array, ratios
+
+
+def _tail_size(losses: FloatArray, masses: FloatArray, quantile: float, level: float) -> float:
+    """Return Kish's size of the tail; the paths at the quantile share the mass that completes it.
+
+    Unlike `weighted.tail_effective_size` this knows ties: lumpy books have many paths at their quantile.
+    """
+    tail, tied = masses[losses > quantile], masses[losses == quantile]
+    mass = float(tied.sum())
+    part = max(1.0 - level - float(tail.sum()), 0.0) / mass if mass > 0.0 else 0.0
+    squares = float((tail**2).sum()) + part**2 * float((tied**2).sum())
+    return (float(tail.sum()) + part * mass) ** 2 / squares
 
 
 def _cycle_means(terms: FloatArray) -> FloatArray:
