@@ -14,7 +14,7 @@ def test_every_interval_covers_as_often_as_it_says(dof):
     # The mixing variable multiplies the work of the exact law: coarser losses for the t copula.
     model = one_factor_book(dof=dof, fine=math.isinf(dof))
     truth = exact_measures(exact_law(model))
-    rows = coverage(model, truth, repetitions=REPETITIONS, n_paths=1600, seed=11)
+    rows = coverage(model, truth, repetitions=REPETITIONS, n_paths=2400, seed=11, n_aims=20)
     assert len(rows) == 7
     for row in rows:
         assert row["missing_bounds"] == 0.0, row

@@ -24,27 +24,21 @@ from acceleray.numerics.order_statistics import expected_shortfall, value_at_ris
 from acceleray.numerics.weighted import MIN_TAIL_SIZE
 
 __all__ = [
-    "Diagnosis",
     "ImportanceEstimate",
-    "diagnose",
-    "guard",
+    "checked_sample",
+    "cycle_residuals",
     "importance_exceedance",
     "importance_expected_loss",
     "importance_expected_shortfall",
     "importance_value_at_risk",
     "path_masses",
+    "tail_size",
 ]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 # Cycles without which the scatter over them is known too badly.
 MIN_CYCLES = 30
-# Below this ratio of variances plain paths would have been nearly as good, and simpler.
-MIN_RATIO = 0.9
-# Standard errors by which plain paths and weighted ones may differ, and plain paths beyond a loss that it
-# takes to say so.
-MAX_DISTANCE = 4.0
-MIN_PLAIN_BEYOND = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,34 +53,6 @@ class ImportanceEstimate(Estimate):
     """
 
     std_error: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnosis:
-    """How well a weighted sample knows one level.
-
-    Parameters
-    ----------
-    level : float
-        Fraction.
-    threshold : float
-        Value at risk of the weighted sample, in currency.
-    tail_size : float
-        Equally weighted paths beyond the level that would know the tail as well.
-    probability_ratio, shortfall_ratio : float
-        Variance per path of plain sampling over that of this sample: of the probability beyond `threshold`,
-        and of the mean excess over it. NaN where no weighted path lies beyond.
-    distance : float
-        Standard errors between the probabilities beyond the last common loss of weighted and plain paths;
-        NaN without enough plain paths.
-    """
-
-    level: float
-    threshold: float
-    tail_size: float
-    probability_ratio: float
-    shortfall_ratio: float
-    distance: float
 
 
 def path_masses(weights: npt.ArrayLike) -> FloatArray:
@@ -152,7 +118,7 @@ def importance_exceedance(
     NumericalError
         If a loss or weight is not finite.
     """
-    array, ratios = _checked(losses, weights)
+    array, ratios = checked_sample(losses, weights)
     found = _mean(np.where(array > threshold, 1.0, 0.0), ratios, confidence)
     if found.ci_low is None or found.ci_high is None:
         return found
@@ -169,7 +135,7 @@ def importance_expected_loss(
     losses: npt.ArrayLike, weights: npt.ArrayLike, *, confidence: float
 ) -> ImportanceEstimate:
     """Estimate the expected loss; parameters and errors are those of `importance_exceedance`."""
-    array, ratios = _checked(losses, weights)
+    array, ratios = checked_sample(losses, weights)
     return _mean(array, ratios, confidence)
 
 
@@ -200,7 +166,7 @@ def importance_value_at_risk(
     The interval inverts a test: its bounds are the quantiles at the ends of the interval of the probability
     beyond the estimate. No density is estimated.
     """
-    array, ratios = _checked(losses, weights)
+    array, ratios = checked_sample(losses, weights)
     check_confidence(confidence)
     masses = path_masses(ratios)
     value = float(value_at_risk(array, level=level, weights=masses))
@@ -243,12 +209,12 @@ def importance_expected_shortfall(
     To first order the error of the quantile cancels: the shortfall behaves as the mean of
     ``VaR + (loss - VaR)+ / (1 - level)``.
     """
-    array, ratios = _checked(losses, weights)
+    array, ratios = checked_sample(losses, weights)
     check_confidence(confidence)
     masses = path_masses(ratios)
     value = float(expected_shortfall(array, level=level, weights=masses))
     quantile = float(value_at_risk(array, level=level, weights=masses))
-    size = _tail_size(array, masses, quantile, level)
+    size = tail_size(array, masses, quantile, level)
     if size < MIN_TAIL_SIZE:
         note = (
             f"no interval: the tail weighs as much as {size:.3g} equal paths, at least {MIN_TAIL_SIZE:.0f} "
@@ -256,126 +222,11 @@ def importance_expected_shortfall(
         )
         return ImportanceEstimate(value=value, std_error=None, ci_low=None, ci_high=None, note=note)
     excess = np.maximum(array - quantile, 0.0) / (1.0 - level)
-    return _around(value, _residuals(excess, ratios), ratios, confidence)
+    return _around(value, cycle_residuals(excess, ratios), ratios, confidence)
 
 
-def diagnose(
-    losses: npt.ArrayLike,
-    weights: npt.ArrayLike,
-    *,
-    level: float,
-    plain_losses: npt.ArrayLike,
-) -> Diagnosis:
-    """Measure how well a weighted sample knows a level, and whether plain paths agree.
-
-    Parameters
-    ----------
-    losses, weights : array_like of shape (n_paths,)
-        Loss and likelihood ratio of every path, whole cycles.
-    level : float
-        Fraction.
-    plain_losses : array_like of shape (n_pilot,)
-        Losses of independent plain paths of the same model.
-
-    Returns
-    -------
-    Diagnosis
-
-    Raises
-    ------
-    NumericalError
-        If a loss or weight is not finite.
-
-    Notes
-    -----
-    A sample that misses a way in which the book loses does not show it in its own scatter. Plain paths do,
-    where they reach: they are compared at the threshold, or where it is too far out for them, at the loss
-    that `MIN_PLAIN_BEYOND` of them exceed.
-    """
-    array, ratios = _checked(losses, weights)
-    plain = one_sample(plain_losses)
-    masses = path_masses(ratios)
-    threshold = float(value_at_risk(array, level=level, weights=masses))
-
-    def ratio(terms: FloatArray) -> float:
-        mean = float(masses @ terms)
-        plain_variance = float(masses @ terms**2) - mean * mean
-        variance = float(_residuals(terms, ratios).var(ddof=1)) * CYCLE
-        return plain_variance / variance if variance > 0.0 else math.nan
-
-    distance = math.nan
-    if plain.size > 10 * MIN_PLAIN_BEYOND:
-        last = np.sort(plain)[-MIN_PLAIN_BEYOND - 1]
-        compared = np.where(array > min(threshold, float(last)), 1.0, 0.0)
-        share = float(masses @ compared)
-        seen = float(np.mean(plain > min(threshold, float(last))))
-        variance = float(_residuals(compared, ratios).var(ddof=1)) * CYCLE / array.size
-        # The larger share: a sample that missed it all would otherwise say that nothing can be seen.
-        likely = max(share, seen)
-        variance += likely * (1.0 - likely) / plain.size
-        distance = abs(seen - share) / math.sqrt(variance) if variance > 0.0 else 0.0
-    return Diagnosis(
-        level=level,
-        threshold=threshold,
-        tail_size=_tail_size(array, masses, threshold, level),
-        probability_ratio=ratio(np.where(array > threshold, 1.0, 0.0)),
-        shortfall_ratio=ratio(np.maximum(array - threshold, 0.0)),
-        distance=distance,
-    )
-
-
-def guard(
-    losses: npt.ArrayLike,
-    weights: npt.ArrayLike,
-    *,
-    levels: tuple[float, ...],
-    plain_losses: npt.ArrayLike,
-) -> str | None:
-    """Return why plain paths should be drawn instead, or None.
-
-    Parameters
-    ----------
-    losses, weights, plain_losses
-        As for `diagnose`; a pilot of some thousand paths of each is enough, or the run itself.
-    levels : tuple of float
-        Levels to be reported.
-
-    Returns
-    -------
-    str or None
-        The first reason found: a tail of too few effective paths, a variance that plain paths would reach
-        or nearly so, or a distribution that plain paths contradict. Kish's size of all paths is no reason:
-        it is low wherever importance sampling works.
-
-    Raises
-    ------
-    NumericalError
-        If a loss or weight is not finite.
-    """
-    for level in levels:
-        found = diagnose(losses, weights, level=level, plain_losses=plain_losses)
-        if found.tail_size < MIN_TAIL_SIZE:
-            return (
-                f"the tail beyond {level:g} weighs as much as {found.tail_size:.3g} equal paths, "
-                f"at least {MIN_TAIL_SIZE:.0f} are needed"
-            )
-        worst = min(found.probability_ratio, found.shortfall_ratio)
-        if math.isnan(worst):
-            return f"no path loses more than {found.threshold:.6g}, the loss at {level:g}"
-        if worst < MIN_RATIO:
-            return (
-                f"plain paths would know the tail beyond {level:g} with {worst:.3g} times the variance, "
-                f"less than {MIN_RATIO:g}"
-            )
-        if found.distance > MAX_DISTANCE:
-            return (
-                f"plain paths contradict the distribution towards {level:g} by {found.distance:.3g} "
-                "standard errors"
-            )
-    return None
-
-
-def _checked(losses: npt.ArrayLike, weights: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+def checked_sample(losses: npt.ArrayLike, weights: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return losses and weights as arrays, or say what is wrong with them."""
     array, ratios = one_sample(losses), np.asarray(weights, dtype=np.float64)
     if ratios.shape != array.shape:
         raise ValueError(f"losses and weights need one shape, had {array.shape} and {ratios.shape}")
@@ -384,7 +235,7 @@ def _checked(losses: npt.ArrayLike, weights: npt.ArrayLike) -> tuple[FloatArray,
     return array, ratios
 
 
-def _tail_size(losses: FloatArray, masses: FloatArray, quantile: float, level: float) -> float:
+def tail_size(losses: FloatArray, masses: FloatArray, quantile: float, level: float) -> float:
     """Return Kish's size of the tail; the paths at the quantile share the mass that completes it.
 
     Unlike `weighted.tail_effective_size` this knows ties: lumpy books have many paths at their quantile.
@@ -402,8 +253,8 @@ def _cycle_means(terms: FloatArray) -> FloatArray:
     return np.asarray(terms.reshape(-1, CYCLE).mean(axis=1))
 
 
-def _residuals(terms: FloatArray, weights: FloatArray) -> FloatArray:
-    """Weighted mean of every cycle, less what the sum of the weights explains."""
+def cycle_residuals(terms: FloatArray, weights: FloatArray) -> FloatArray:
+    """Return the weighted mean of every cycle, less what the sum of the weights explains."""
     means = _cycle_means(terms * weights)
     control = _cycle_means(weights) - 1.0
     spread = control - control.mean()
@@ -415,7 +266,7 @@ def _residuals(terms: FloatArray, weights: FloatArray) -> FloatArray:
 
 def _mean(terms: FloatArray, weights: FloatArray, confidence: float) -> ImportanceEstimate:
     check_confidence(confidence)
-    return _around(float(path_masses(weights) @ terms), _residuals(terms, weights), weights, confidence)
+    return _around(float(path_masses(weights) @ terms), cycle_residuals(terms, weights), weights, confidence)
 
 
 def _around(
@@ -449,7 +300,7 @@ def _quantile_bounds(
     # Half of a tie at the quantile is counted as beyond it, so that a lattice of losses does not bias
     # the test.
     beyond = np.where(losses > value, 1.0, 0.0) + np.where(losses == value, 0.5, 0.0)
-    residuals = _residuals(beyond, weights)
+    residuals = cycle_residuals(beyond, weights)
     if residuals.size < MIN_CYCLES:
         return None, None
     low_tail, high_tail = skewness_corrected(1.0 - level, residuals, residuals.size, confidence)

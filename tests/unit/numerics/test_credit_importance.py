@@ -77,10 +77,14 @@ def test_the_whole_loss_curve_agrees_with_quadrature(dof):
             assert beyond[x] / variance > 12.0
 
 
-@pytest.mark.parametrize("dof", [math.inf, 4.0])
-def test_random_recoveries_and_segments_agree_with_latent_variables(dof):
+@pytest.mark.parametrize(("dof", "stressed"), [(math.inf, False), (4.0, False), (10.0, True)])
+def test_random_recoveries_and_segments_agree_with_latent_variables(dof, stressed):
     model = three_factor_book(dof=dof)
-    plain = brute_force(model, n_paths=150_000, seed=3)
+    if stressed:
+        # A stress of the factors moves the mean and takes away a part of the loadings.
+        mean = np.linspace(-0.6, 0.1, model.n_cells)
+        model = replace(model, mean=mean, loadings=0.8 * model.loadings)
+    plain = brute_force(model, n_paths=100_000, seed=3)
     aim = aim_importance(model, generator(3))
     losses, weights = draw_importance(model, aim, 40_000, generator(4))
     plain, losses = np.vstack([plain, plain.sum(axis=0)]), np.vstack([losses, losses.sum(axis=0)])
