@@ -140,7 +140,7 @@ def _solve(probability, sizes, target, twist, first, second, low, high, done):
     """Bring the mean of the twisted loss to the target where it is below; start from `twist`, lane by lane.
 
     Newton's steps are taken on the logarithm of the mean, which is nearly straight in the twist, inside a
-    bracket. A lane that has arrived stays as it is, so that it does not depend on its neighbours.
+    bracket. A lane that has arrived stays as it is, so that it depends on its neighbours by rounding at most.
     """
     _untwisted_moments(probability, sizes, first, second)
     waiting = 0
