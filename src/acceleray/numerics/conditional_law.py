@@ -1,8 +1,8 @@
-"""The loss law of independent defaults, given the factors: by recursion over obligors, or by Fourier transform.
+"""The loss law of independent defaults, given the factors: by recursion over obligors or by Fourier transform.
 
 The recursion adds products of probabilities and nothing is ever subtracted, so that the smallest tail
-probability has as many digits as the largest. The transform has an absolute error near 1e-16, whatever the
-probability; exponential tilting moves the digits to where they are wanted.
+probability has as many digits as the largest, down to about 1e-28. The transform has an absolute error near
+1e-16, whatever the probability; exponential tilting moves the digits to where they are wanted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ __all__ = ["FLOOR", "add_laws", "transformed_law"]
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 IntArray: TypeAlias = npt.NDArray[np.int64]
 
-# Probabilities below it are dropped from the ends of a conditional law.
+# Probabilities below it are dropped from the ends of a conditional law, so that those above 1e-28 keep a
+# relative error of 1e-11 in books of a thousand obligors.
 FLOOR = 1e-40
 
 
@@ -92,10 +93,11 @@ def transformed_law(
     Returns
     -------
     ndarray of shape (n_points,)
-        Probabilities, with an absolute error of about 1e-16 without tilt; below 0 by as much.
+        Probabilities. Without tilt their absolute error is below 1e-16 times the number of obligors and often
+        near 1e-16; they may lie below 0 by as much.
     """
     length = 1 << max(int(n_points - 1).bit_length(), 1)
-    logs = np.zeros(length // 2 + 1, dtype=np.complex128)
+    product = np.ones(length // 2 + 1, dtype=np.complex128)
     log_scale = 0.0
     for law in np.unique(severity):
         first, stop = severities.starts[law], severities.starts[law + 1]
@@ -109,11 +111,9 @@ def transformed_law(
             p, n = float(probability[group]), int(counts[group])
             scale = 1.0 - p + p * mass
             inside = p * mass / scale
-            # Zero where everything defaults and the spectrum vanishes: the logarithm's -inf is right.
-            with np.errstate(divide="ignore"):
-                logs += n * np.log((1.0 - p) / scale + inside * spectrum)
+            product *= ((1.0 - p) / scale + inside * spectrum) ** n
             log_scale += n * math.log(scale)
-    turned = np.fft.irfft(np.exp(logs), length)[:n_points]
+    turned = np.fft.irfft(product, length)[:n_points]
     return np.asarray(turned * np.exp(log_scale - tilt * np.arange(n_points)))
 
 

@@ -47,11 +47,13 @@ DEFAULT_BUDGET = 60.0 * ADDITIONS_PER_SECOND
 _TRANSFORM_COST = 60.0
 # A conditional law is about so many standard deviations wide before its probabilities are negligible.
 _WIDTH = 27.0
-# Rounding of a recursion, and of a transform: absolute, of a tail probability.
-_ROUNDING = {"recursion": 1e-15, "transform": 1e-13}
+# Rounding of a tail probability, absolute: of any law, and for each obligor of a transform.
+_METHODS = ("recursion", "transform")
+_ROUNDING, _ROUNDING_OF_TRANSFORM = 1e-14, 1e-15
 # Numbers held at a time for probabilities of default.
 _HELD = 1 << 21
 _FIRST_STEP = 0.5
+_FEWEST_NODES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ class LossLaw:
     @property
     def losses(self) -> FloatArray:
         """Losses of the lattice points, in currency."""
-        return self.unit * np.arange(self.central.size)
+        return np.asarray(self.unit * np.arange(self.central.size), dtype=np.float64)
 
     @property
     def expected_loss(self) -> Bracket:
@@ -152,7 +154,7 @@ class LossLaw:
         return Bracket(value, low - margin, high + margin)
 
     def near_ties(self, level: float) -> NearTies:
-        """Return the losses of the central law that its numerical error cannot tell from the value at risk."""
+        """Return the losses of the central law that its error cannot tell from the value at risk."""
         attained = self.central > 0.0
         below = np.maximum.accumulate(1.0 - exceedances(self.central)[1:][attained])
         # At this confidence one standard error is one error bound.
@@ -162,6 +164,7 @@ class LossLaw:
             level=level,
             standard_error=self.error,
             confidence=float(2.0 * ndtr(1.0) - 1.0),
+            errors="error bounds",
         )
 
 
@@ -211,8 +214,8 @@ def exact_law(
     """
     if not tolerance > 0.0:
         raise NumericalError(f"tolerance must be positive, was {tolerance}")
-    if method not in (None, *_ROUNDING):
-        raise NumericalError(f"method must be one of {', '.join(_ROUNDING)}, was {method!r}")
+    if method not in (None, *_METHODS):
+        raise NumericalError(f"method must be one of {', '.join(_METHODS)}, was {method!r}")
     book = lattice_book(model, unit=unit)
     reason = _unsuitable(book)
     if reason is not None:
@@ -240,7 +243,9 @@ def exact_law(
     if not book.exact:
         down, up = (_Integral(book, model.dof, axes, side, chosen) for side in (Rounding.DOWN, Rounding.UP))
         laws = [down, central, up]
-    rounding = _ROUNDING[chosen]
+    rounding = _ROUNDING
+    if chosen == "transform":
+        rounding += _ROUNDING_OF_TRANSFORM * float(book.counts.sum())
     return LossLaw(
         unit=book.unit,
         exact=book.exact,
@@ -271,8 +276,10 @@ def suits_exact(model: LossModel, budget: float = DEFAULT_BUDGET, *, unit: float
     reason = _unsuitable(book)
     if reason is not None:
         return reason
-    axes = _axes(book, model.dof, _first_steps(book, model.dof))
     cost, _ = _cost_per_node(book)
+    if _FEWEST_NODES * cost > budget:
+        return f"one state of the factors needs {cost:.2g} additions of {budget:.2g}"
+    axes = _axes(book, model.dof, _first_steps(book, model.dof))
     # The first rule is fine enough by design; one refinement of every axis is allowed for.
     needed = (1 if book.exact else 3) * cost * tensor_size(axes) * 2.0 ** len(axes)
     if needed > budget:

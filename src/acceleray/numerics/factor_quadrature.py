@@ -63,7 +63,7 @@ def normal_axis(step: float) -> Axis:
     """Return the rule for a standard normal factor."""
     reach = math.sqrt(-2.0 * math.log(NEGLIGIBLE))
     numbers = np.arange(-int(reach / step), int(reach / step) + 1)
-    values = step * numbers
+    values = np.asarray(step * numbers, dtype=np.float64)
     weights = np.exp(-0.5 * values**2)
     return Axis(values=values, weights=weights / weights.sum(), even=numbers % 2 == 0)
 

@@ -270,7 +270,9 @@ def lattice_book(model: LossModel, *, unit: float | None = None) -> LatticeBook:
     firsts = np.flatnonzero(new)
     positions = kinds[:, 0] / unit
     nearest = np.round(positions)
-    exact = not is_random.any() and bool((np.abs(positions - nearest) <= SNAP * np.maximum(nearest, 1.0)).all())
+    exact = not is_random.any() and bool(
+        (np.abs(positions - nearest) <= SNAP * np.maximum(nearest, 1.0)).all()
+    )
     return LatticeBook(
         unit=unit if unit > 0.0 else 1.0,
         exact=exact,
