@@ -1,4 +1,4 @@
-"""The loss law of independent defaults, given the factors: by recursion over obligors or by Fourier transform.
+"""The loss law of independent defaults given the factors: by recursion over obligors or Fourier transform.
 
 The recursion adds products of probabilities and nothing is ever subtracted, so that the smallest tail
 probability has as many digits as the largest, down to about 1e-28. The transform has an absolute error near

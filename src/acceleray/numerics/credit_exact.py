@@ -38,22 +38,26 @@ __all__ = ["MAX_AXES", "Bracket", "LossLaw", "exact_law", "suits_exact"]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
-# Directions that the loadings may span, without the common scale of a t copula.
+# Directions that the loadings may span, without the common scale of a t copula; unlike obligors.
 MAX_AXES = 3
+MAX_GROUPS = 100_000
 # Additions of the recursion that one second of one core is good for, for readers of budgets.
 ADDITIONS_PER_SECOND = 1e9
 DEFAULT_BUDGET = 60.0 * ADDITIONS_PER_SECOND
 # One term of a transform costs as much as so many additions of the recursion.
 _TRANSFORM_COST = 60.0
-# A conditional law is about so many standard deviations wide before its probabilities are negligible.
-_WIDTH = 27.0
-# Rounding of a tail probability, absolute: of any law, and for each obligor of a transform.
+# A conditional law is so many standard deviations wide before its probabilities are negligible, and a Poisson
+# law of a small mean so many losses.
+_WIDTH, _FEW = 27.0, 40.0
+# Rounding of a tail probability, absolute: of any law, and for each group of a recursion or obligor of a transform.
 _METHODS = ("recursion", "transform")
-_ROUNDING, _ROUNDING_OF_TRANSFORM = 1e-14, 1e-15
+_ROUNDING, _ROUNDING_EACH = 1e-14, 1e-15
 # Numbers held at a time for probabilities of default.
 _HELD = 1 << 21
-_FIRST_STEP = 0.5
+_FIRST_STEP, _LAST_STEP = 0.5, 1e-4
 _FEWEST_NODES = 20
+# States at which a book is looked at along an axis.
+_STATES = 61
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +224,7 @@ def exact_law(
     reason = _unsuitable(book)
     if reason is not None:
         raise NumericalError(f"no exact law: {reason}")
-    cost, cheaper = _cost_per_node(book)
+    cost, cheaper = _cost_per_node(book, model.dof)
     chosen = cheaper if method is None else method
     steps = _first_steps(book, model.dof)
     n_laws, spent = 1 if book.exact else 3, 0.0
@@ -243,9 +247,8 @@ def exact_law(
     if not book.exact:
         down, up = (_Integral(book, model.dof, axes, side, chosen) for side in (Rounding.DOWN, Rounding.UP))
         laws = [down, central, up]
-    rounding = _ROUNDING
-    if chosen == "transform":
-        rounding += _ROUNDING_OF_TRANSFORM * float(book.counts.sum())
+    n_steps = book.counts.size if chosen == "recursion" else int(book.counts.sum())
+    rounding = _ROUNDING + _ROUNDING_EACH * n_steps
     return LossLaw(
         unit=book.unit,
         exact=book.exact,
@@ -276,7 +279,7 @@ def suits_exact(model: LossModel, budget: float = DEFAULT_BUDGET, *, unit: float
     reason = _unsuitable(book)
     if reason is not None:
         return reason
-    cost, _ = _cost_per_node(book)
+    cost, _ = _cost_per_node(book, model.dof)
     if _FEWEST_NODES * cost > budget:
         return f"one state of the factors needs {cost:.2g} additions of {budget:.2g}"
     axes = _axes(book, model.dof, _first_steps(book, model.dof))
@@ -354,30 +357,36 @@ def _axes(book: LatticeBook, dof: float, steps: list[float]) -> list[Axis]:
 
 
 def _first_steps(book: LatticeBook, dof: float) -> list[float]:
-    """Choose steps half as wide as the conditional law is, measured along each axis in bad years."""
+    """Choose steps half as wide as the conditional law is, in good and bad years along each axis."""
     n_axes = book.n_axes + int(math.isfinite(dof))
-    if book.counts.size == 0:
-        return [_FIRST_STEP] * n_axes
-    sizes = (book.positions * _mean_share(book))[book.severity]
     steps = []
     for axis in range(n_axes):
-        values = np.zeros((61, n_axes))
-        if math.isfinite(dof):
-            values[:, -1] = 1.0
-        along = np.linspace(-6.0, 6.0, 61)
-        # A bad year is low factors and a small scale; sqrt(W / nu) has a deviation of about 1 / sqrt(2 nu).
-        values[:, axis] = along if axis < book.n_axes else np.exp(along / math.sqrt(2.0 * dof))
-        distance, _ = _conditional(book, dof, Nodes(values=values, weights=np.ones((61, 1))))
-        p = ndtr(distance)
-        mean, variance = p @ (book.counts * sizes), (p * ndtr(-distance)) @ (book.counts * sizes**2)
+        along, mean, deviation = _moments(book, dof, axis)
         slope = np.abs(np.gradient(mean, along))
         with np.errstate(divide="ignore", invalid="ignore"):
-            widths = np.where(slope > 1e-12 * slope.max(), np.sqrt(variance) / slope, np.inf)
+            widths = np.where(slope > 1e-12 * slope.max(), deviation / slope, np.inf)
         step = _FIRST_STEP
-        while step > 0.5 * float(widths.min()) and step > 1e-4:
+        while step > 0.5 * float(widths.min()) and step > _LAST_STEP:
             step *= 0.5
         steps.append(step)
     return steps
+
+
+def _moments(book: LatticeBook, dof: float, axis: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return mean and deviation of the conditional loss, in steps, at states along an axis."""
+    n_axes = book.n_axes + int(math.isfinite(dof))
+    along = np.linspace(-6.0, 6.0, _STATES)
+    values = np.zeros((_STATES, n_axes))
+    if math.isfinite(dof):
+        values[:, -1] = 1.0
+    if n_axes:
+        # log sqrt(W / nu) has a deviation of about 1 / sqrt(2 nu).
+        values[:, axis] = along if axis < book.n_axes else np.exp(along / math.sqrt(2.0 * dof))
+    distance, _ = _conditional(book, dof, Nodes(values=values, weights=np.ones((_STATES, 1))))
+    sizes = (book.positions * _mean_share(book))[book.severity]
+    p, q = ndtr(distance), ndtr(-distance)
+    mean, variance = p @ (book.counts * sizes), (p * q) @ (book.counts * sizes**2)
+    return along, mean, np.sqrt(variance)
 
 
 def _mean_share(book: LatticeBook) -> FloatArray:
@@ -386,18 +395,21 @@ def _mean_share(book: LatticeBook) -> FloatArray:
     )
 
 
-def _cost_per_node(book: LatticeBook) -> tuple[float, str]:
+def _cost_per_node(book: LatticeBook, dof: float) -> tuple[float, str]:
     """Return additions per node of the cheaper method, and which it is."""
     if book.counts.size == 0:
         return 1.0, "recursion"
-    binomial = np.minimum(book.counts + 1.0, _WIDTH * np.sqrt(book.counts) * 0.3 + 2.0)
+    binomial = np.minimum(book.counts + 1.0, 0.5 * _WIDTH * np.sqrt(book.counts) + 2.0)
     random = ~np.isnan(book.shape[:, 0])
-    whole = book.positions == np.floor(book.positions)
+    whole = book.positions == np.round(book.positions)
     widths = np.where(random, book.positions + 2.0, np.where(whole | book.exact, 1.0, 2.0))[book.severity]
     passes = np.where(widths == 1.0, binomial, book.counts * (widths + 1.0))
+    # How much of the lattice a conditional law fills, on average over the states.
+    _, _, deviation = _moments(book, dof, 0)
+    reach = np.minimum(_WIDTH * deviation + _FEW * float(book.positions.max()), book.n_points)
     order = np.argsort(-passes, kind="stable")
-    # The first group starts from a point; the others find about half of the lattice filled.
-    recursion = float(passes[order[0]] + 0.5 * passes[order[1:]].sum() * book.n_points + book.n_points)
+    # The first group starts from a point, the others find a law that has grown by half on average.
+    recursion = float(passes[order[0]] + (0.5 * passes[order[1:]].sum() + 1.0) * reach.mean())
     transform = _TRANSFORM_COST * (book.counts.size + 20.0) * book.n_points
     if book.correlated:
         # The laws of the losses are made anew at every node.
@@ -409,6 +421,8 @@ def _cost_per_node(book: LatticeBook) -> tuple[float, str]:
 def _unsuitable(book: LatticeBook) -> str | None:
     if book.n_axes > MAX_AXES:
         return f"the loadings span {book.n_axes} directions, quadrature takes at most {MAX_AXES}"
+    if book.counts.size > MAX_GROUPS:
+        return f"the book has {book.counts.size} unlike obligors, more than {MAX_GROUPS}"
     if book.n_points > MAX_POINTS:
         return f"the lattice has {book.n_points} points, more than {MAX_POINTS}"
     return None

@@ -274,7 +274,7 @@ def lattice_book(model: LossModel, *, unit: float | None = None) -> LatticeBook:
         (np.abs(positions - nearest) <= SNAP * np.maximum(nearest, 1.0)).all()
     )
     return LatticeBook(
-        unit=unit if unit > 0.0 else 1.0,
+        unit=float(unit) if unit > 0.0 else 1.0,
         exact=exact,
         loadings=_spanned(classes[:, 3:]),
         residual=classes[:, 0],

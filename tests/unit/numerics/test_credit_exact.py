@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from scipy import integrate, stats
+from scipy import integrate, optimize, stats
 from scipy.special import ndtr, ndtri, owens_t, stdtrit
 from tests.credit_books import book, enumerated, equal_book
 
@@ -136,6 +137,28 @@ class TestStudentCopula:
         assert gaps[0] / gaps[1] == pytest.approx(100.0, rel=0.1)
         assert gaps[1] / gaps[2] == pytest.approx(100.0, rel=0.1)
 
+    @pytest.mark.parametrize("dof", [4.0, 20.0])
+    def test_large_books_approach_their_own_limit(self, dof):
+        # The loss rate of infinitely many equal obligors is Phi(Y / b) with Y = x sqrt(W / nu) - a Z, whose
+        # distribution function is one integral. The Gaussian formula does not hold.
+        a, b, x = math.sqrt(0.2), math.sqrt(0.8), stdtrit(dof, 0.01)
+
+        def below(y):
+            def integrand(w):
+                return stats.chi2.pdf(w, dof) * ndtr((y - x * math.sqrt(w / dof)) / a)
+
+            edges = (0.0, 0.2, 1.0, 5.0, 20.0, 80.0, 200.0)
+            return sum(integrate.quad(integrand, *edge, epsabs=1e-12)[0] for edge in pairwise(edges))
+
+        limit = float(ndtr(optimize.brentq(lambda y: below(y) - 0.999, -3.0, 3.0, xtol=1e-10) / b))
+        assert limit > 1.3 * float(asrf_default_rate(0.01, correlation=0.2, level=0.999))
+        gaps = [
+            exact_law(equal_book(n, 0.01, 0.2, dof=dof), tolerance=1e-7).var(0.999).value / n - limit
+            for n in (100, 1600)
+        ]
+        # The gap falls as 1 / n; a quantile is rounded up by less than one obligor.
+        assert abs(gaps[1]) < abs(gaps[0]) / 16 + 1.0 / 1600
+
     def test_its_tail_is_heavier(self):
         gaussian, student = (exact_law(equal_book(250, 0.01, 0.25, dof=dof)) for dof in (math.inf, 4.0))
         assert student.var(0.999).value > 2.0 * gaussian.var(0.999).value
@@ -252,6 +275,32 @@ class TestRandomLosses:
         for name in ("lower", "central", "upper"):
             np.testing.assert_allclose(getattr(laws[0], name), getattr(laws[1], name), atol=1e-14)
         assert [law.method for law in laws] == ["recursion", "transform"]
+
+
+class TestStatedError:
+    @pytest.mark.parametrize("method", ["recursion", "transform"])
+    @pytest.mark.parametrize("dof", [math.inf, 5.0])
+    def test_it_bounds_the_true_one(self, method, dof):
+        rng = np.random.default_rng(12)
+        model = book(rng.uniform(0, 0.05, 12), rng.integers(1, 6, 12), [0.6], dof=dof)
+        best = exact_law(model, tolerance=1e-13)
+        for tolerance in (1e-2, 1e-4, 1e-6):
+            law = exact_law(model, tolerance=tolerance, method=method)
+            difference = np.abs(np.cumsum(law.central - best.central))
+            assert difference.max() <= law.error <= tolerance + 1e-13
+            assert abs(law.es(0.99).value - best.es(0.99).value) <= law.es(0.99).high - law.es(0.99).value
+            assert law.n_nodes <= best.n_nodes
+
+    def test_splitting_converges_with_the_square_of_the_unit(self):
+        rng = np.random.default_rng(15)
+        model = book(rng.uniform(0, 0.05, 40), rng.lognormal(0.0, 1.0, 40), [0.5])
+        fine = exact_law(model, unit=0.002)
+        gaps = [abs(exact_law(model, unit=unit).es(0.99).value - fine.es(0.99).value) for unit in (0.4, 0.1)]
+        widths = [law.high - law.low for law in (exact_law(model, unit=u).es(0.99) for u in (0.4, 0.1))]
+        # The central value is far better than the bracket says; the bracket falls with the unit itself.
+        assert widths[1] == pytest.approx(widths[0] / 4.0, rel=0.2)
+        assert gaps[0] < 0.02 * widths[0]
+        assert gaps[1] < 0.02 * widths[1]
 
 
 class TestNearTies:
