@@ -49,7 +49,8 @@ _TRANSFORM_COST = 60.0
 # A conditional law is so many standard deviations wide before its probabilities are negligible, and a Poisson
 # law of a small mean so many losses.
 _WIDTH, _FEW = 27.0, 40.0
-# Rounding of a tail probability, absolute: of any law, and for each group of a recursion or obligor of a transform.
+# Rounding of a tail probability, absolute: of any law, and for each group of a recursion or each obligor of a
+# transform.
 _METHODS = ("recursion", "transform")
 _ROUNDING, _ROUNDING_EACH = 1e-14, 1e-15
 # Numbers held at a time for probabilities of default.
@@ -275,6 +276,8 @@ def suits_exact(model: LossModel, budget: float = DEFAULT_BUDGET, *, unit: float
     unit : float, optional
         As for `exact_law`.
     """
+    if model.n_cells > MAX_GROUPS:
+        return f"the book has {model.n_cells} cells, more than {MAX_GROUPS}"
     book = lattice_book(model, unit=unit)
     reason = _unsuitable(book)
     if reason is not None:
