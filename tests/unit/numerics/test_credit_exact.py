@@ -89,6 +89,17 @@ class TestPublishedBooks:
             assert law.exceedance(k).value == pytest.approx(direct, abs=1e-12)
 
 
+class TestNarrowSteps:
+    @pytest.mark.parametrize("correlation", [0.9, 0.9996])
+    def test_obligors_that_nearly_always_default_together(self, correlation):
+        # Given the factor a default is nearly certain or impossible; Owen's function knows the joint law.
+        x = ndtri(0.003)
+        exact = 0.003 - 2.0 * owens_t(x, math.sqrt((1.0 - correlation) / (1.0 + correlation)))
+        law = exact_law(book([0.003, 0.003], [1.0, 1.0], [math.sqrt(correlation)]))
+        assert law.central[2] == pytest.approx(exact, abs=1e-13)
+        assert law.error < 1e-10
+
+
 class TestGranularLimit:
     def test_the_quantile_approaches_it_as_the_book_grows(self):
         gaps = []
