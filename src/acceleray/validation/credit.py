@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from acceleray.config.credit import CreditSettings
 from acceleray.domain.tables import contract
 from acceleray.numerics.irb import asrf_default_rate, irb_capital_rate
 from acceleray.risk.credit import credit_scenarios, draw_credit_losses
-from acceleray.risk.credit_book import CreditBook, CreditStress, read_credit_book, stress_credit_book
+from acceleray.risk.credit_book import CreditBook, read_credit_book
 from acceleray.risk.credit_measures import measure_credit_losses
+from acceleray.risk.credit_models import CreditStress, stress_credit_book
 from acceleray.validation.books import sampled_tail
 from acceleray.validation.case import Found, NotCovered
 
@@ -106,6 +108,6 @@ def _entered(
         ],
         schema=schema,
     )
-    book = read_credit_book(obligors, {_SEGMENT: correlation})
+    book = read_credit_book(obligors, CreditSettings(correlation={_SEGMENT: correlation}))
     (scenario,) = credit_scenarios([])
     return book, stress_credit_book(book, scenario)
