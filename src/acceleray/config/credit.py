@@ -7,13 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from acceleray.config.fields import Fraction, Level, Positive, Strict
+from acceleray.domain.credit_factors import COUNTRY_PREFIX, SECTOR_PREFIX, WORLD
 
-__all__ = ["COUNTRY_PREFIX", "SECTOR_PREFIX", "WORLD", "CreditSettings"]
-
-# Names of the latent factors that the settings make. A `loading_world` column of the file means the same one.
-WORLD = "world"
-SECTOR_PREFIX = "sector:"
-COUNTRY_PREFIX = "country:"
+__all__ = ["CreditSettings"]
 
 _Correlation = Annotated[float, Field(gt=-1.0, lt=1.0)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
@@ -12,11 +12,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from acceleray.config.credit import COUNTRY_PREFIX, SECTOR_PREFIX, WORLD
+from acceleray.domain.credit_factors import COUNTRY_PREFIX, SECTOR_PREFIX, WORLD
 from acceleray.errors import InputDataError, MissingDataError
 from acceleray.numerics.irb import IRB_CLASSES
 from acceleray.numerics.recovery import Recoveries
 from acceleray.risk.latent_factors import LatentLaw, independent_law
+from acceleray.risk.obligor_rows import ObligorRows, is_fraction, is_optional_size
 
 if TYPE_CHECKING:
     from acceleray.config.credit import CreditSettings
@@ -133,20 +134,20 @@ def read_credit_book(
     """
     if obligors.num_rows == 0:
         raise MissingDataError("the credit book has no obligors")
-    rows = _Rows(_by_id(obligors))
+    rows = ObligorRows(obligors)
     segment_codes, segments = rows.codes("segment")
     rows.reject("segment", segment_codes < 0, "a segment name")
     ead = rows.numbers("ead", lambda x: np.isfinite(x) & (x >= 0.0), "finite and not negative")
     ead = ead * _exchange_rates(rows, fx or {})
     rows.reject("ead", ~np.isfinite(ead), "finite in base currency")
-    default_prob = rows.numbers("default_prob", _is_fraction, "a fraction in [0, 1]")
-    lgd = rows.numbers("lgd", _is_fraction, "a fraction in [0, 1]")
+    default_prob = rows.numbers("default_prob", is_fraction, "a fraction in [0, 1]")
+    lgd = rows.numbers("lgd", is_fraction, "a fraction in [0, 1]")
     lgd_std = _spread(rows, lgd)
     classes, class_names = rows.codes("asset_class")
     known = np.array([*np.isin(class_names, list(IRB_CLASSES)), True])
     rows.reject("asset_class", ~known[classes], f"one of {', '.join(IRB_CLASSES)}, or nothing")
-    maturity_years = rows.numbers("maturity_years", _is_optional_size, "finite and not negative")
-    sales = rows.numbers("sales", _is_optional_size, "finite and not negative")
+    maturity_years = rows.numbers("maturity_years", is_optional_size, "finite and not negative")
+    sales = rows.numbers("sales", is_optional_size, "finite and not negative")
 
     dependence = _dependence(rows, segment_codes, segments, settings)
     # The rows are in the order of their ids, which decides last; the most important key comes last.
@@ -174,39 +175,6 @@ def read_credit_book(
     )
     _require_own_risk(book)
     return book
-
-
-class _Rows:
-    """The table in the order of the ids, with errors that name an obligor."""
-
-    def __init__(self, table: pa.Table) -> None:
-        self.table = table
-
-    def numbers(self, column: str, is_good: Callable[[FloatArray], Mask], expected: str) -> FloatArray:
-        """Read a column; a null becomes NaN, which only the optional columns accept."""
-        values = np.asarray(self.table.column(column).to_numpy(), dtype=np.float64)
-        self.reject(column, ~is_good(values), expected)
-        return values
-
-    def codes(self, column: str) -> tuple[IntArray, list[str]]:
-        """Read a text column as numbers of its names in alphabetical order; -1 where it is empty."""
-        encoded = self.table.column(column).combine_chunks().dictionary_encode()
-        names = encoded.dictionary.to_pylist()
-        rank = np.empty(len(names) + 1, dtype=np.int64)
-        rank[np.argsort(np.array(names, dtype=object), kind="stable")] = np.arange(len(names))
-        rank[-1] = -1
-        return rank[pc.fill_null(encoded.indices, -1).to_numpy()], sorted(names)
-
-    def reject(self, column: str, bad: Mask, expected: str) -> None:
-        """Raise if any row is bad, naming the first obligor."""
-        if bad.any():
-            value = self.table.column(column)[int(np.argmax(bad))].as_py()
-            self.refuse(bad, f"{column} must be {expected}, was {value!r}")
-
-    def refuse(self, bad: Mask, problem: str, hint: str | None = None) -> None:
-        """Raise about the first bad row."""
-        name = self.table.column("obligor_id")[int(np.argmax(bad))].as_py()
-        raise InputDataError(f"obligor {name!r}: {problem} ({int(bad.sum())} such obligors)", hint=hint)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -238,25 +206,7 @@ class _Dependence:
         return (self.of_file, self.sector, self.country, *self.weights)
 
 
-def _by_id(obligors: pa.Table) -> pa.Table:
-    """Sort the rows by id, and refuse ids that are missing or repeated."""
-    ids = obligors.column("obligor_id")
-    if ids.null_count:
-        raise InputDataError(f"{ids.null_count} obligors have no obligor_id")
-    order = pc.sort_indices(ids)
-    table = obligors.take(order)
-    ids = table.column("obligor_id").combine_chunks()
-    repeated = pc.equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)
-    if repeated.any():
-        raise InputDataError(
-            f"obligor {ids[int(np.argmax(repeated))].as_py()!r} appears more than once "
-            f"({int(repeated.sum())} rows too many)",
-            hint="Add the exposures of one obligor up, or give the rows ids of their own.",
-        )
-    return table
-
-
-def _exchange_rates(rows: _Rows, fx: Mapping[str, float]) -> FloatArray:
+def _exchange_rates(rows: ObligorRows, fx: Mapping[str, float]) -> FloatArray:
     currencies, names = rows.codes("currency")
     rates = np.array([*(fx.get(name, np.nan) for name in names), 1.0], dtype=np.float64)
     missing = ~(np.isfinite(rates) & (rates > 0.0))[currencies]
@@ -271,8 +221,8 @@ def _exchange_rates(rows: _Rows, fx: Mapping[str, float]) -> FloatArray:
     return found
 
 
-def _spread(rows: _Rows, lgd: FloatArray) -> FloatArray:
-    std = rows.numbers("lgd_std", _is_optional_size, "finite and not negative")
+def _spread(rows: ObligorRows, lgd: FloatArray) -> FloatArray:
+    std = rows.numbers("lgd_std", is_optional_size, "finite and not negative")
     std = np.where(np.isnan(std), 0.0, std)
     widest = np.sqrt(lgd * (1.0 - lgd))
     wide = (std > 0.0) & (std * std >= lgd * (1.0 - lgd))
@@ -285,7 +235,7 @@ def _spread(rows: _Rows, lgd: FloatArray) -> FloatArray:
 
 
 def _dependence(
-    rows: _Rows, segment_codes: IntArray, segments: list[str], settings: CreditSettings
+    rows: ObligorRows, segment_codes: IntArray, segments: list[str], settings: CreditSettings
 ) -> _Dependence:
     """Decide where each obligor's correlations come from, and refuse those with two sources or none."""
     of_file, names, weights = _file_loadings(rows)
@@ -327,7 +277,7 @@ def _dependence(
     )
 
 
-def _file_loadings(rows: _Rows) -> tuple[Mask, tuple[str, ...], FloatArray]:
+def _file_loadings(rows: ObligorRows) -> tuple[Mask, tuple[str, ...], FloatArray]:
     """Which rows have loadings, the factors they name, and the weights, shape (n_factors, n_obligors)."""
     maps = rows.table.column("loadings").combine_chunks()
     n_rows = len(maps)
@@ -430,11 +380,3 @@ def _require_own_risk(book: CreditBook) -> None:
             hint="Lower its loadings, of which this is the squared length, or the correlations of its "
             "segment, sector and country, of which this is the sum.",
         )
-
-
-def _is_fraction(values: FloatArray) -> Mask:
-    return (values >= 0.0) & (values <= 1.0)
-
-
-def _is_optional_size(values: FloatArray) -> Mask:
-    return np.isnan(values) | (np.isfinite(values) & (values >= 0.0))
