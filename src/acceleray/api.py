@@ -246,7 +246,7 @@ def credit_losses(
     chosen = [
         scenario
         for scenario in (read_scenarios(Path(scenarios)) if scenarios else ())
-        if scenario.book == "credit"
+        if scenario.reaches_credit
     ]
     settings = SimulateSettings(
         seed=model.seed, credit=CreditSettings(n_paths=n_paths, correlation=model.correlation)

@@ -13,7 +13,8 @@ from acceleray.engines.ray import session
 from acceleray.errors import TaskFailedError
 from acceleray.risk import credit
 from acceleray.risk.credit import draw_credit_losses, simulate_credit
-from acceleray.risk.credit_book import read_credit_book, stress_credit_book
+from acceleray.risk.credit_book import read_credit_book
+from acceleray.risk.credit_models import stress_credit_book
 
 pytestmark = pytest.mark.engines
 
@@ -71,7 +72,7 @@ def test_ray_gives_the_bits_of_the_plain_loop(plain, ray_session, monkeypatch):
 
 
 def test_an_error_in_a_task_names_its_block(ray_session):
-    book = read_credit_book(make_book(), SETTINGS.credit.correlation)
+    book = read_credit_book(make_book(), SETTINGS.credit)
     stress = stress_credit_book(book, SCENARIOS[0])
     # A negative seed is refused only where the stream is made, in the task.
     with pytest.raises(TaskFailedError, match=r"block of the credit simulation \d failed: .*negative"):

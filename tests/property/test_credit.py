@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from acceleray.config.models import CreditSettings, Scenario, SimulateSettings
 from acceleray.domain.tables import contract
 from acceleray.risk.credit import draw_credit_losses, simulate_credit
-from acceleray.risk.credit_book import read_credit_book, stress_credit_book
+from acceleray.risk.credit_book import read_credit_book
+from acceleray.risk.credit_models import stress_credit_book
 
 SETTINGS = SimulateSettings(
     seed=3,
@@ -38,7 +39,7 @@ def table(obligors):
 
 
 def paths(obligors):
-    book = read_credit_book(obligors, SETTINGS.credit.correlation)
+    book = read_credit_book(obligors, SETTINGS.credit)
     stress = stress_credit_book(book, BASE)
     return draw_credit_losses(book, [stress], seed=3, n_paths=60, block_size=25)[0]
 

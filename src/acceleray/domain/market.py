@@ -296,6 +296,14 @@ class Market:
         """Which factors never move, shape (n_factors,)."""
         return np.array([factor.fixed for factor in self.factors], dtype=bool)
 
+    @property
+    def exchange_rates(self) -> dict[str, float]:
+        """Base currency units at `as_of` for one unit of each currency that has exactly one factor."""
+        pairs = zip(self.factors, self.base.tolist(), strict=True)
+        rates = [(factor.currency, level) for factor, level in pairs if factor.kind is FactorKind.FX]
+        names = [currency for currency, _ in rates]
+        return {name: level for name, level in rates if name is not None and names.count(name) == 1}
+
     def column(self, factor_id: str) -> int:
         """Position of a factor.
 

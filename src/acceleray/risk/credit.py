@@ -13,7 +13,7 @@ distributed result.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -29,8 +29,9 @@ from acceleray.numerics.credit import (
     draw_factors,
     prepare_segment,
 )
-from acceleray.risk.credit_book import CreditBook, CreditStress, read_credit_book, stress_credit_book
+from acceleray.risk.credit_book import CreditBook, read_credit_book
 from acceleray.risk.credit_measures import measure_credit_losses
+from acceleray.risk.credit_models import CreditStress, stress_credit_book
 from acceleray.risk.fan_out import fan_out
 
 if TYPE_CHECKING:
@@ -50,7 +51,11 @@ class PreparedBook:
 
 
 def simulate_credit(
-    obligors: pa.Table, scenarios: Sequence[Scenario], settings: SimulateSettings
+    obligors: pa.Table,
+    scenarios: Sequence[Scenario],
+    settings: SimulateSettings,
+    *,
+    fx: Mapping[str, float] | None = None,
 ) -> pa.Table:
     """Simulate the loan book under every credit scenario and measure it.
 
@@ -59,9 +64,12 @@ def simulate_credit(
     obligors : pyarrow.Table
         Columns of ``raw.obligors``, in any row order; at least one row.
     scenarios : sequence of Scenario
-        Those with ``book: credit`` are run, the others are not ours. Without any, an unshocked ``base`` is.
+        Those with ``book: credit`` or ``both`` are run, the others are not ours. Without any, an unshocked
+        ``base`` is.
     settings : SimulateSettings
         Seed, interval level, and the section ``credit``: paths, block size, correlations, levels.
+    fx : mapping of str to float, optional
+        Base currency units for one unit of each currency of the book.
 
     Returns
     -------
@@ -75,7 +83,9 @@ def simulate_credit(
     TaskFailedError
         If a block failed after Ray's retries.
     """
-    book = read_credit_book(obligors, settings.credit.correlation)
+    book = read_credit_book(obligors, settings.credit, fx=fx)
+    if settings.credit.dof is not None:
+        raise InputDataError("simulate.credit.dof is set, but this sampler draws from a Gaussian copula")
     stresses = [stress_credit_book(book, scenario) for scenario in credit_scenarios(scenarios)]
     losses = draw_credit_losses(
         book,
@@ -118,9 +128,13 @@ def draw_credit_losses(
 
     Raises
     ------
+    InputDataError
+        If the book has several factors, stressed factors or random losses given default.
     TaskFailedError
         If a block failed after Ray's retries.
     """
+    if any(stress.factors is not book.factors for stress in stresses) or book.recoveries.std.any():
+        raise InputDataError("this sampler knows neither stressed factors nor random losses given default")
     prepared = PreparedBook(
         names=book.segments,
         segments=tuple(
@@ -176,7 +190,7 @@ def credit_scenarios(scenarios: Sequence[Scenario]) -> list[Scenario]:
     """Pick the scenarios of the loan book; an unshocked base when there are none."""
     from acceleray.config.models import Scenario
 
-    chosen = [scenario for scenario in scenarios if scenario.book == "credit"]
+    chosen = [scenario for scenario in scenarios if scenario.reaches_credit]
     names = [scenario.name for scenario in chosen]
     for name in names:
         if names.count(name) > 1:

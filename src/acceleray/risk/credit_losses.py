@@ -16,7 +16,8 @@ from acceleray.errors import UsageError
 from acceleray.numerics.aggregation import tree_sum
 from acceleray.numerics.tail import Estimate, estimate_expected_shortfall, estimate_value_at_risk
 from acceleray.risk.credit import credit_scenarios, draw_credit_losses
-from acceleray.risk.credit_book import read_credit_book, stress_credit_book
+from acceleray.risk.credit_book import read_credit_book
+from acceleray.risk.credit_models import stress_credit_book
 
 if TYPE_CHECKING:
     from acceleray.config.models import Scenario, SimulateSettings
@@ -99,7 +100,7 @@ def simulate_credit_losses(
     obligors: pa.Table, scenarios: Sequence[Scenario], settings: SimulateSettings
 ) -> CreditLosses:
     """Draw the losses of a loan book; parameters and errors as `risk.credit.simulate_credit`."""
-    book = read_credit_book(obligors, settings.credit.correlation)
+    book = read_credit_book(obligors, settings.credit)
     chosen = credit_scenarios(scenarios)
     losses = draw_credit_losses(
         book,

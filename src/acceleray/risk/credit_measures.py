@@ -18,7 +18,8 @@ from acceleray.numerics.intervals import MIN_TAIL_PATHS
 from acceleray.numerics.irb import IRB_LEVEL, asrf_default_rate, irb_capital_rate
 from acceleray.numerics.order_statistics import paths_beyond
 from acceleray.numerics.tail import Estimate, estimate_expected_shortfall, estimate_value_at_risk
-from acceleray.risk.credit_book import CreditBook, CreditStress
+from acceleray.risk.credit_book import CreditBook
+from acceleray.risk.credit_models import CreditStress
 
 __all__ = ["WHOLE_BOOK", "measure_credit_losses"]
 

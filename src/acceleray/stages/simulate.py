@@ -78,7 +78,7 @@ def run(context: StageContext) -> None:
     if not tables.is_written("result.forecasts"):
         _forecast(context, book, market, parameters)
     if not tables.is_written("result.credit"):
-        _simulate_loans(context)
+        _simulate_loans(context, market)
 
 
 def _explain(context: StageContext, book: Book, market: Market) -> None:
@@ -143,7 +143,7 @@ def _forecast(context: StageContext, book: Book, market: Market, parameters: Ris
         context.record["not_backtested"] = sorted(set(nodes_with_positions(tonight)) - set(nodes))
 
 
-def _simulate_loans(context: StageContext) -> None:
+def _simulate_loans(context: StageContext, market: Market) -> None:
     empty = contract("result.credit").schema.empty_table()
     if context.settings.inputs.obligors is None:
         context.tables.write("result.credit", empty)
@@ -153,5 +153,6 @@ def _simulate_loans(context: StageContext) -> None:
         context.tables.write("result.credit", empty)
         return
     context.progress(f"simulating {obligors.num_rows:,} obligors")
-    losses = simulate_credit(obligors, context.scenarios, context.settings.simulate)
+    fx = {context.settings.base_currency: 1.0, **market.exchange_rates}
+    losses = simulate_credit(obligors, context.scenarios, context.settings.simulate, fx=fx)
     context.tables.write("result.credit", losses)

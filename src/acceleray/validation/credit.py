@@ -10,14 +10,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from acceleray.config.credit import CreditSettings
 from acceleray.domain.tables import contract
 from acceleray.numerics.credit_exact import exact_law
 from acceleray.numerics.credit_model import LossModel, default_thresholds
 from acceleray.numerics.irb import asrf_default_rate, irb_capital_rate
 from acceleray.numerics.recovery import Recoveries
 from acceleray.risk.credit import credit_scenarios, draw_credit_losses
-from acceleray.risk.credit_book import CreditBook, CreditStress, read_credit_book, stress_credit_book
+from acceleray.risk.credit_book import CreditBook, read_credit_book
 from acceleray.risk.credit_measures import measure_credit_losses
+from acceleray.risk.credit_models import CreditStress, stress_credit_book
 from acceleray.validation.books import sampled_tail
 from acceleray.validation.case import Found, NotCovered
 
@@ -170,6 +172,6 @@ def _entered(
         ],
         schema=schema,
     )
-    book = read_credit_book(obligors, {_SEGMENT: correlation})
+    book = read_credit_book(obligors, CreditSettings(correlation={_SEGMENT: correlation}))
     (scenario,) = credit_scenarios([])
     return book, stress_credit_book(book, scenario)

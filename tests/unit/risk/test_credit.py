@@ -15,7 +15,8 @@ from acceleray.errors import InputDataError, MissingDataError
 from acceleray.numerics.irb import asrf_default_rate, irb_capital_rate
 from acceleray.numerics.tail import expected_shortfall, value_at_risk
 from acceleray.risk.credit import draw_credit_losses, simulate_credit
-from acceleray.risk.credit_book import read_credit_book, stress_credit_book
+from acceleray.risk.credit_book import read_credit_book
+from acceleray.risk.credit_models import stress_credit_book
 
 SCHEMA = contract("raw.obligors").schema
 LEVELS = (0.95, 0.99, 0.999)
@@ -26,10 +27,19 @@ SETTINGS = SimulateSettings(
 BASE = Scenario(name="base", book="credit")
 
 
+def filled(columns: dict[str, object]) -> pa.Table:
+    count = len(columns["obligor_id"])
+    arrays = [
+        pa.array(columns[field.name], field.type) if field.name in columns else pa.nulls(count, field.type)
+        for field in SCHEMA
+    ]
+    return pa.table(arrays, schema=SCHEMA)
+
+
 def make_book(n: int = 600, seed: int = 1) -> pa.Table:
     rng = np.random.default_rng(seed)
     segment = rng.choice(["retail", "sme", "corporate"], n, p=[0.6, 0.3, 0.1])
-    return pa.table(
+    return filled(
         {
             "obligor_id": [f"o{i:05d}" for i in range(n)],
             "segment": segment,
@@ -39,9 +49,7 @@ def make_book(n: int = 600, seed: int = 1) -> pa.Table:
             "asset_class": segment,
             "maturity_years": rng.integers(1, 6, n).astype(float),
             "sales": rng.uniform(1, 60, n),
-            "rating": pa.nulls(n, pa.string()),
-        },
-        schema=SCHEMA,
+        }
     )
 
 
@@ -66,7 +74,7 @@ def find(result: pa.Table, measure: str, *, segment="*", scenario="base", level=
 
 
 def paths(table: pa.Table, scenarios=(BASE,), *, settings=SETTINGS) -> np.ndarray:
-    book = read_credit_book(table, settings.credit.correlation)
+    book = read_credit_book(table, settings.credit)
     return draw_credit_losses(
         book,
         [stress_credit_book(book, scenario) for scenario in scenarios],
@@ -248,7 +256,8 @@ class TestEdges:
             assert whole["value"] == find(result, measure, segment=segment, level=level)["value"]
 
     def test_identical_obligors_are_separate_ones(self):
-        twice = pa.concat_tables([BOOK, BOOK])
+        again = replace(BOOK, "obligor_id", [f"again{i:05d}" for i in range(BOOK.num_rows)])
+        twice = pa.concat_tables([BOOK, again])
         result = simulate_credit(twice, [], SETTINGS)
         one = find(RESULT, "expected_loss")["value"]
         assert find(result, "expected_loss")["value"] == pytest.approx(2 * one, rel=1e-14)
