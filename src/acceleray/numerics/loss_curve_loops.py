@@ -40,7 +40,10 @@ __all__ = [
     "STENCIL",
     "Groups",
     "Lines",
+    "Obligors",
     "Tables",
+    "aligned_rows",
+    "contribution_lines",
     "curve_lines",
     "fill_tables",
     "gradient_lines",
@@ -52,6 +55,9 @@ ORDER = 6
 ROW = 8
 # Rows of the interpolation stencil: two below the place's own row, three above.
 STENCIL = 6
+
+# Doubles in a vector. Loops over whole vectors need no slow remainder: nodes come in multiples of it.
+LANES = 8
 
 # Beyond so many standard deviations a conditional law is 0 or 1 to 1e-15.
 REACH = 8.0
@@ -103,6 +109,29 @@ class Groups(NamedTuple):
     laws: FloatArray
     law_first: float
     law_step: float
+
+
+class Obligors(NamedTuple):
+    """The obligors one by one, in the order of the model.
+
+    Attributes
+    ----------
+    cells : ndarray of int64, shape (n_cells + 1,)
+        First obligor of each cell.
+    law : ndarray of int64, shape (n_obligors,)
+        Row of `Groups.laws`, or -1 where the loss given default is fixed.
+    places, sizes : ndarray of shape (n_obligors,)
+        Threshold over residual; loss given default times exposure, or exposure alone where it is random.
+    residual, score_scale : ndarray of shape (n_cells,)
+        ``b``, and one over the systematic length.
+    """
+
+    cells: IntArray
+    law: IntArray
+    places: FloatArray
+    sizes: FloatArray
+    residual: FloatArray
+    score_scale: FloatArray
 
 
 class Tables(NamedTuple):
@@ -255,6 +284,7 @@ def _fixed_cumulants(places, sizes, first, stop, base, scale, out):
         least = min(least, scale[lane])
         most = max(most, scale[lane])
     out1, out2, out3, out4, out5, out6 = out[0], out[1], out[2], out[3], out[4], out[5]
+    chance = np.empty(n)
     for k in range(first, stop):
         place = places[k]
         if max(place * least, place * most) - lowest < NEGLIGIBLE:
@@ -262,13 +292,18 @@ def _fixed_cumulants(places, sizes, first, stop, base, scale, out):
         b1, b2, b3, b4, b5, b6 = sizes[k, 0], sizes[k, 1], sizes[k, 2], sizes[k, 3], sizes[k, 4], sizes[k, 5]
         for lane in range(n):
             p, _density = normal_tail_and_density(base[lane] - place * scale[lane])
-            q = p * (1.0 - p)
-            odd = 1.0 - 2.0 * p
+            chance[lane] = p
+        for lane in range(n):
+            p = chance[lane]
+            q = fma(-p, p, p)
             out1[lane] = fma(b1, p, out1[lane])
             out2[lane] = fma(b2, q, out2[lane])
-            out3[lane] = fma(b3, q * odd, out3[lane])
+            out3[lane] = fma(b3, q * fma(-2.0, p, 1.0), out3[lane])
+        for lane in range(n):
+            p = chance[lane]
+            q = fma(-p, p, p)
             out4[lane] = fma(b4, q * fma(-6.0, q, 1.0), out4[lane])
-            out5[lane] = fma(b5, q * odd * fma(-12.0, q, 1.0), out5[lane])
+            out5[lane] = fma(b5, q * fma(-2.0, p, 1.0) * fma(-12.0, q, 1.0), out5[lane])
             out6[lane] = fma(b6, q * fma(q, fma(120.0, q, -30.0), 1.0), out6[lane])
 
 
@@ -300,44 +335,40 @@ def _random_cumulants(places, sizes, first, stop, base, scale, moments, out):
     """
     widest_vectors()
     n = base.shape[0]
+    out1, out2, out3, out4, out5, out6 = out[0], out[1], out[2], out[3], out[4], out[5]
+    m1, m2, m3, m4, m5, m6 = moments[0], moments[1], moments[2], moments[3], moments[4], moments[5]
+    chance = np.empty(n)
     for k in range(first, stop):
         place = places[k]
         b1, b2, b3, b4, b5, b6 = sizes[k, 0], sizes[k, 1], sizes[k, 2], sizes[k, 3], sizes[k, 4], sizes[k, 5]
         for lane in range(n):
             p, _density = normal_tail_and_density(base[lane] - place * scale[lane])
-            u1 = p * moments[0, lane]
-            u2 = p * moments[1, lane]
-            u3 = p * moments[2, lane]
-            u4 = p * moments[3, lane]
-            u5 = p * moments[4, lane]
-            u6 = p * moments[5, lane]
+            chance[lane] = p
+        for lane in range(n):
+            u1, u2, u3 = chance[lane] * m1[lane], chance[lane] * m2[lane], chance[lane] * m3[lane]
+            out1[lane] = fma(b1, u1, out1[lane])
+            out2[lane] = fma(b2, u2 - u1 * u1, out2[lane])
+            out3[lane] = fma(b3, u3 - 3.0 * u2 * u1 + 2.0 * u1 * u1 * u1, out3[lane])
+        for lane in range(n):
+            u1, u2 = chance[lane] * m1[lane], chance[lane] * m2[lane]
+            u3, u4 = chance[lane] * m3[lane], chance[lane] * m4[lane]
             s1 = u1 * u1
-            out[0, lane] += b1 * u1
-            out[1, lane] += b2 * (u2 - s1)
-            out[2, lane] += b3 * (u3 - 3.0 * u2 * u1 + 2.0 * s1 * u1)
-            out[3, lane] += b4 * (u4 - 4.0 * u3 * u1 - 3.0 * u2 * u2 + 12.0 * u2 * s1 - 6.0 * s1 * s1)
-            out[4, lane] += b5 * (
-                u5
-                - 5.0 * u4 * u1
-                - 10.0 * u3 * u2
-                + 20.0 * u3 * s1
-                + 30.0 * u2 * u2 * u1
-                - 60.0 * u2 * s1 * u1
-                + 24.0 * s1 * s1 * u1
-            )
-            out[5, lane] += b6 * (
-                u6
-                - 6.0 * u5 * u1
-                - 15.0 * u4 * u2
-                + 30.0 * u4 * s1
-                - 10.0 * u3 * u3
-                + 120.0 * u3 * u2 * u1
-                - 120.0 * u3 * s1 * u1
-                + 30.0 * u2 * u2 * u2
-                - 270.0 * u2 * u2 * s1
-                + 360.0 * u2 * s1 * s1
-                - 120.0 * s1 * s1 * s1
-            )
+            out4[lane] = fma(b4, u4 - 4.0 * u3 * u1 - 3.0 * u2 * u2 + 12.0 * u2 * s1 - 6.0 * s1 * s1, out4[lane])
+        for lane in range(n):
+            u1, u2, u3 = chance[lane] * m1[lane], chance[lane] * m2[lane], chance[lane] * m3[lane]
+            u4, u5 = chance[lane] * m4[lane], chance[lane] * m5[lane]
+            s1 = u1 * u1
+            fifth = u5 - 5.0 * u4 * u1 - 10.0 * u3 * u2 + 20.0 * u3 * s1
+            fifth += 30.0 * u2 * u2 * u1 - 60.0 * u2 * s1 * u1 + 24.0 * s1 * s1 * u1
+            out5[lane] = fma(b5, fifth, out5[lane])
+        for lane in range(n):
+            u1, u2, u3 = chance[lane] * m1[lane], chance[lane] * m2[lane], chance[lane] * m3[lane]
+            u4, u5, u6 = chance[lane] * m4[lane], chance[lane] * m5[lane], chance[lane] * m6[lane]
+            s1 = u1 * u1
+            sixth = u6 - 6.0 * u5 * u1 - 15.0 * u4 * u2 + 30.0 * u4 * s1 - 10.0 * u3 * u3
+            sixth += 120.0 * u3 * u2 * u1 - 120.0 * u3 * s1 * u1 + 30.0 * u2 * u2 * u2
+            sixth += -270.0 * u2 * u2 * s1 + 360.0 * u2 * s1 * s1 - 120.0 * s1 * s1 * s1
+            out6[lane] = fma(b6, sixth, out6[lane])
 
 
 @_compiled
@@ -406,7 +437,49 @@ def _table_cumulants(cells, first, step, stride, rows, table, slope, level, node
 
 
 @_compiled
-def _line_cumulants(groups, tables, slope, level, nodes, scale, every, room, sums):
+def _direct_cumulants(cells, laws, starts, places, sizes, residual, rows, slope, level, nodes, scale, linear, room, out):
+    """Add the cumulants of the untabulated groups with fixed losses given default: out[j, lane]."""
+    widest_vectors()
+    n = nodes.shape[0]
+    node_step = nodes[1] - nodes[0] if n > 1 else 1.0
+    for group in range(cells.shape[0]):
+        if rows[group + 1] > rows[group] or laws[group] >= 0:
+            continue
+        inverse = 1.0 / residual[group]
+        at, along = level[cells[group]] * inverse, slope[cells[group]] * inverse
+        for k in range(starts[group], starts[group + 1]):
+            place = places[k]
+            first = 0
+            if linear and along < 0.0:
+                # Losses grow along the line, and below some node there are none worth counting.
+                reached = (place - NEGLIGIBLE - at) / (along * node_step) - nodes[0] / node_step
+                first = int(min(max(reached, 0.0), float(n))) & -LANES
+            b1, b2, b3 = sizes[k, 0], sizes[k, 1], sizes[k, 2]
+            b4, b5, b6 = sizes[k, 3], sizes[k, 4], sizes[k, 5]
+            node, stretch = nodes[first:], scale[first:]
+            out1, out2, out3 = out[0, first:], out[1, first:], out[2, first:]
+            out4, out5, out6 = out[3, first:], out[4, first:], out[5, first:]
+            chance = room[: node.shape[0]]
+            # LLVM gives up on a loop with many outputs, which it must prove apart: hence three.
+            for lane in range(chance.shape[0]):
+                p, _density = normal_tail_and_density(fma(along, node[lane], at) - place * stretch[lane])
+                chance[lane] = p
+            for lane in range(chance.shape[0]):
+                p = chance[lane]
+                q = fma(-p, p, p)
+                out1[lane] = fma(b1, p, out1[lane])
+                out2[lane] = fma(b2, q, out2[lane])
+                out3[lane] = fma(b3, q * fma(-2.0, p, 1.0), out3[lane])
+            for lane in range(chance.shape[0]):
+                p = chance[lane]
+                q = fma(-p, p, p)
+                out4[lane] = fma(b4, q * fma(-6.0, q, 1.0), out4[lane])
+                out5[lane] = fma(b5, q * fma(-2.0, p, 1.0) * fma(-12.0, q, 1.0), out5[lane])
+                out6[lane] = fma(b6, q * fma(q, fma(120.0, q, -30.0), 1.0), out6[lane])
+
+
+@_compiled
+def _line_cumulants(groups, tables, slope, level, nodes, scale, linear, every, room, sums):
     """Fill sums[i, j] with the cumulants of the book's loss at the nodes of one line."""
     n = nodes.shape[0]
     for i in range(n):
@@ -432,8 +505,24 @@ def _line_cumulants(groups, tables, slope, level, nodes, scale, every, room, sum
     along = room[ORDER, :n]
     rest = room[ORDER + 1 :, :n]
     direct[:, :] = 0.0
+    _direct_cumulants(
+        groups.cell,
+        groups.law,
+        groups.starts,
+        groups.places,
+        groups.sizes,
+        groups.residual,
+        tables.rows,
+        slope,
+        level,
+        nodes,
+        scale,
+        linear,
+        along,
+        direct,
+    )
     for group in range(groups.cell.shape[0]):
-        if tables.rows[group + 1] > tables.rows[group]:
+        if tables.rows[group + 1] > tables.rows[group] or groups.law[group] < 0:
             continue
         cell = groups.cell[group]
         for i in range(n):
@@ -486,8 +575,8 @@ def _integrate(sums, spread, weights, losses, order, above, excess):
     whole_mean = np.zeros(n_losses + 1)
     for i in range(weights.shape[0]):
         mean, deviation, weight = sums[i, 0], spread[i], weights[i]
-        start = np.searchsorted(losses, mean - REACH * deviation)
-        stop = np.searchsorted(losses, mean + REACH * deviation)
+        start = np.searchsorted(losses, mean - REACH * deviation) & -LANES
+        stop = min((np.searchsorted(losses, mean + REACH * deviation) + LANES - 1) & -LANES, n_losses)
         whole[start] += weight
         whole_mean[start] += weight * mean
         if start == stop:
@@ -560,13 +649,14 @@ def curve_lines(groups, tables, lines, scores, losses, unit, above, excess, mean
     n_nodes = nodes.shape[0]
     level = np.empty(lines.mean.shape[0])
     scale = np.ones(n_nodes)
+    linear = lines.mixing_table.shape[0] == 0
     sums = aligned_rows(n_nodes)
     room = np.empty((2 * ORDER + 3, n_nodes))
     spread = np.empty(n_nodes)
     coarse = nodes[::COARSE].copy()
     for line in range(scores.shape[0]):
         _place_line(lines, scores[line], level, scale)
-        _line_cumulants(groups, tables, lines.slope, level, coarse, scale[::COARSE].copy(), COARSE, room, sums)
+        _line_cumulants(groups, tables, lines.slope, level, coarse, scale[::COARSE].copy(), linear, COARSE, room, sums)
         _spreads(sums, coarse.shape[0], lines.smoothing / COARSE, lines.floor, spread)
         total = 0.0
         for i in range(coarse.shape[0]):
@@ -575,9 +665,9 @@ def curve_lines(groups, tables, lines, scores, losses, unit, above, excess, mean
         low = 0
         while low + 2 < coarse.shape[0] and sums[low + 1, 0] + REACH * spread[low + 1] < losses[0]:
             low += 1
-        low = low * COARSE
+        low = (low * COARSE) & -LANES
         n = n_nodes - low
-        _line_cumulants(groups, tables, lines.slope, level, nodes[low:], scale[low:], 1, room, sums)
+        _line_cumulants(groups, tables, lines.slope, level, nodes[low:], scale[low:], linear, 1, room, sums)
         _spreads(sums, n, lines.smoothing, lines.floor, spread)
         above[line] = 0.0
         excess[line] = 0.0
@@ -598,6 +688,7 @@ def gradient_lines(groups, tables, lines, scores, loss, loadings, above, gradien
     n_factors = loadings.shape[1]
     level = np.empty(lines.mean.shape[0])
     scale = np.ones(n_nodes)
+    linear = lines.mixing_table.shape[0] == 0
     rise = np.zeros(n_nodes)
     sums = aligned_rows(n_nodes)
     room = np.empty((2 * ORDER + 3, n_nodes))
@@ -607,7 +698,7 @@ def gradient_lines(groups, tables, lines, scores, loss, loadings, above, gradien
     density = np.empty(n_nodes)
     for line in range(scores.shape[0]):
         start = _place_line(lines, scores[line], level, scale)
-        _line_cumulants(groups, tables, lines.slope, level, nodes, scale, 1, room, sums)
+        _line_cumulants(groups, tables, lines.slope, level, nodes, scale, linear, 1, room, sums)
         _spreads(sums, n_nodes, lines.smoothing, lines.floor, spread)
         beyond[0] = 0.0
         excess[0] = 0.0
@@ -642,3 +733,93 @@ def gradient_lines(groups, tables, lines, scores, loss, loadings, above, gradien
                 gradient[line, j] -= total * unit * loadings[cell, j]
             if gradient.shape[1] > n_factors:
                 gradient[line, n_factors] += total_mixing / MIXING_STEP
+
+
+@_compiled
+def contribution_lines(groups, tables, lines, scores, loss, unit, obligors, binary_places, at, beyond):
+    """Add each obligor's ``E[X; L = loss]`` (a density) and ``E[X; L > loss] / unit`` to fixed-point sums.
+
+    With ``E[X exp(s L)] = K_X'(s) exp(K(s))``, K_X the cumulants of the obligor alone, every power of s is
+    one derivative more of the book's density.
+    """
+    widest_vectors()
+    nodes, weights = lines.nodes, lines.weights
+    n_nodes = nodes.shape[0]
+    level = np.empty(lines.mean.shape[0])
+    scale = np.ones(n_nodes)
+    linear = lines.mixing_table.shape[0] == 0
+    sums = aligned_rows(n_nodes)
+    room = np.empty((2 * ORDER + 3, n_nodes))
+    spread = np.empty(n_nodes)
+    score = np.empty(n_nodes)
+    moments = np.ones((ORDER, n_nodes))
+    ones = np.ones((ORDER, n_nodes))
+    factor = np.zeros((5, n_nodes))
+    for line in range(scores.shape[0]):
+        _place_line(lines, scores[line], level, scale)
+        _line_cumulants(groups, tables, lines.slope, level, nodes, scale, linear, 1, room, sums)
+        _spreads(sums, n_nodes, lines.smoothing, lines.floor, spread)
+        low = n_nodes
+        for i in range(n_nodes):
+            u = (loss - sums[i, 0]) / spread[i]
+            tail, normal = normal_tail_and_density(u)
+            c2, c3, c4, c5, c6 = _expansion(
+                sums[i, 1], sums[i, 2], sums[i, 3], sums[i, 4], sums[i, 5], spread[i], lines.order
+            )
+            # Hermite polynomials by their recurrence; derivative m of the density needs those from m on.
+            h2 = u * u - 1.0
+            h3 = u * h2 - 2.0 * u
+            h4 = u * h3 - 3.0 * h2
+            h5 = u * h4 - 4.0 * h3
+            h6 = u * h5 - 5.0 * h4
+            h7 = u * h6 - 6.0 * h5
+            h8 = u * h7 - 7.0 * h6
+            h9 = u * h8 - 8.0 * h7
+            w = weights[i] * normal
+            inverse = 1.0 / spread[i]
+            ripple = c2 * u + c3 * h2 + c4 * h3 + c5 * h4 + c6 * h5
+            factor[0, i] = weights[i] * tail + w * ripple
+            w *= inverse
+            factor[1, i] = w * (1.0 + c2 * h2 + c3 * h3 + c4 * h4 + c5 * h5 + c6 * h6)
+            w *= inverse
+            factor[2, i] = w * (u + c2 * h3 + c3 * h4 + c4 * h5 + c5 * h6 + c6 * h7) / 2.0
+            w *= inverse
+            factor[3, i] = w * (h2 + c2 * h4 + c3 * h5 + c4 * h6 + c5 * h7 + c6 * h8) / 6.0
+            w *= inverse
+            factor[4, i] = w * (h3 + c2 * h5 + c3 * h6 + c4 * h7 + c5 * h8 + c6 * h9) / 24.0
+            if low == n_nodes and (factor[0, i] > 1e-15 or factor[1, i] * spread[i] > 1e-15):
+                low = i
+        for cell in range(obligors.cells.shape[0] - 1):
+            unit_place = 1.0 / obligors.residual[cell]
+            known = -2
+            for k in range(obligors.cells[cell], obligors.cells[cell + 1]):
+                law = obligors.law[k]
+                if law != known:
+                    if law < 0:
+                        moments[:, :] = ones
+                    else:
+                        for i in range(low, n_nodes):
+                            score[i] = (level[cell] + lines.slope[cell] * nodes[i]) * obligors.score_scale[cell]
+                        _recovery_moments(
+                            score[low:], groups.laws[law], groups.law_first, groups.law_step, moments[:, low:]
+                        )
+                    known = law
+                size = obligors.sizes[k]
+                place = obligors.places[k]
+                total_at, total_beyond = 0.0, 0.0
+                for i in range(low, n_nodes):
+                    z = (level[cell] + lines.slope[cell] * nodes[i]) * unit_place - place * scale[i]
+                    p, _density = normal_tail_and_density(z)
+                    u1, u2, u3, u4 = p * moments[0, i], p * moments[1, i], p * moments[2, i], p * moments[3, i]
+                    k1 = size * u1
+                    k2 = size * size * (u2 - u1 * u1)
+                    k3 = size * size * size * (u3 - 3.0 * u2 * u1 + 2.0 * u1 * u1 * u1)
+                    k4 = u4 - 4.0 * u3 * u1 - 3.0 * u2 * u2 + 12.0 * u2 * u1 * u1 - 6.0 * u1 * u1 * u1 * u1
+                    k4 *= size * size * size * size
+                    # Factors 1 on hold derivatives of the density over (m + 1)!, for the tail.
+                    total_beyond += k1 * factor[0, i] + k2 * factor[1, i] + k3 * factor[2, i] + k4 * factor[3, i]
+                    total_at += (
+                        k1 * factor[1, i] + 2.0 * k2 * factor[2, i] + 3.0 * k3 * factor[3, i] + 4.0 * k4 * factor[4, i]
+                    )
+                at[k] += np.int64(round(total_at * binary_places))
+                beyond[k] += np.int64(round(total_beyond / unit * binary_places))

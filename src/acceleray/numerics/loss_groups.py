@@ -18,10 +18,10 @@ from numba import njit
 from scipy import special
 
 from acceleray.numerics.credit_model import LossModel
-from acceleray.numerics.loss_curve_loops import ORDER, ROW, STENCIL, Groups, Tables, aligned_rows, fill_tables
+from acceleray.numerics.loss_curve_loops import ORDER, ROW, STENCIL, Groups, Obligors, Tables, aligned_rows, fill_tables
 from acceleray.numerics.recovery import Recoveries
 
-__all__ = ["group_obligors", "recovery_moments", "tabulate"]
+__all__ = ["group_obligors", "list_obligors", "recovery_moments", "tabulate"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -96,10 +96,7 @@ def group_obligors(model: LossModel) -> Groups:
     random = (model.recoveries.std > 0.0)[model.recovery]
     sizes = np.where(random, model.exposures, model.exposures * model.recoveries.mean[model.recovery])
     cell = np.repeat(np.arange(model.n_cells), np.diff(model.cells))
-    shifted = model.thresholds + np.abs(model.mean)[cell]
-    probability = special.ndtr(shifted) if math.isinf(model.dof) else special.stdtr(model.dof, shifted)
-    probability[np.isposinf(model.thresholds)] = 1.0
-    kept = np.flatnonzero((sizes > 0.0) & (probability > LEAST_PROBABILITY))
+    kept = np.flatnonzero(_kept(model, sizes))
     cell = cell[kept]
     law = np.where(random[kept], model.recovery[kept], -1)
     # Stable, so that thresholds stay ascending within a group.
@@ -129,6 +126,34 @@ def group_obligors(model: LossModel) -> Groups:
         law_first=SCORE_FIRST,
         law_step=SCORE_STEP,
     )
+
+
+def list_obligors(model: LossModel) -> Obligors:
+    """Return the obligors of a model one by one, with the laws of recovery as `group_obligors` numbers them."""
+    random = (model.recoveries.std > 0.0)[model.recovery]
+    sizes = np.where(random, model.exposures, model.exposures * model.recoveries.mean[model.recovery])
+    kept = _kept(model, sizes)
+    used = np.unique(model.recovery[kept & random])
+    residual = np.repeat(model.residual, np.diff(model.cells))
+    return Obligors(
+        cells=model.cells,
+        law=np.where(kept & random, np.searchsorted(used, model.recovery), -1).astype(np.int64),
+        # What is left out there never defaults here.
+        places=np.where(kept, np.clip(model.thresholds, -1e6, 1e6), -1e6) / residual,
+        sizes=np.where(kept, sizes, 0.0),
+        residual=model.residual,
+        score_scale=np.divide(1.0, model.systematic, out=np.zeros(model.n_cells), where=model.systematic > 0.0),
+    )
+
+
+def _kept(model: LossModel, sizes: FloatArray) -> npt.NDArray[np.bool_]:
+    """Whether an obligor can matter."""
+    cell = np.repeat(np.arange(model.n_cells), np.diff(model.cells))
+    shifted = model.thresholds + np.abs(model.mean)[cell]
+    probability = special.ndtr(shifted) if math.isinf(model.dof) else special.stdtr(model.dof, shifted)
+    probability[np.isposinf(model.thresholds)] = 1.0
+    kept: npt.NDArray[np.bool_] = (sizes > 0.0) & (probability > LEAST_PROBABILITY)
+    return kept
 
 
 def tabulate(groups: Groups, mean: FloatArray, length: FloatArray, slope: FloatArray, node_step: float) -> Tables:
