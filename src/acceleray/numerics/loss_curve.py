@@ -178,7 +178,9 @@ def aim(model: LossModel, tail_prob: float = 0.001, *, body_prob: float = 0.2) -
     groups = group_obligors(model)
     total = float(groups.sizes[:, 0].sum())
     if not total > 0.0:
-        raise NumericalError("the book cannot lose anything: no obligor has exposure, loss given default and risk")
+        raise NumericalError(
+            "the book cannot lose anything: no obligor has exposure, loss given default and risk"
+        )
     farthest = min(float(-special.ndtri(1e-6 * tail_prob)), FARTHEST_NODE)
     direction = _first_direction(model, groups)
     basis = _complement(direction)
@@ -191,7 +193,14 @@ def aim(model: LossModel, tail_prob: float = 0.001, *, body_prob: float = 0.2) -
         tail_loss = _first_below(losses, above, tail_prob)
         gradient = np.empty((scores.shape[0], direction.size))
         gradient_lines(
-            book.groups, book.tables, book.lines, scores, tail_loss, model.loadings, np.empty(scores.shape[0]), gradient
+            book.groups,
+            book.tables,
+            book.lines,
+            scores,
+            tail_loss,
+            model.loadings,
+            np.empty(scores.shape[0]),
+            gradient,
         )
         mean = gradient.mean(axis=0)
         length = float(np.linalg.norm(mean))
@@ -331,7 +340,9 @@ def _prepared(
         smoothing=smoothing,
         floor=1e-9 * unit,
     )
-    tables = tabulate(groups, model.mean, np.linalg.norm(model.loadings, axis=1), slope, 0.0 if mixed else node_step)
+    tables = tabulate(
+        groups, model.mean, np.linalg.norm(model.loadings, axis=1), slope, 0.0 if mixed else node_step
+    )
     return PreparedBook(groups=groups, tables=tables, lines=lines, losses=aim.losses, unit=unit)
 
 
@@ -386,7 +397,9 @@ def _complement(direction: FloatArray, gradients: FloatArray | None = None) -> F
 def _pilot_scores(n_points: int, n_dims: int) -> FloatArray:
     if n_dims == 0:
         return np.zeros((1, 0))
-    uniforms = sobol_uniforms(PILOT_SEED, block=0, block_size=n_points, n_paths=n_points, n_dims=n_dims, replicates=1)
+    uniforms = sobol_uniforms(
+        PILOT_SEED, block=0, block_size=n_points, n_paths=n_points, n_dims=n_dims, replicates=1
+    )
     return np.ascontiguousarray(special.ndtri(uniforms))
 
 

@@ -51,7 +51,9 @@ class ContributionSums:
         )
 
 
-def contributions_block(model: LossModel, book: PreparedBook, points: FloatArray, loss: float) -> ContributionSums:
+def contributions_block(
+    model: LossModel, book: PreparedBook, points: FloatArray, loss: float
+) -> ContributionSums:
     """Add up what each obligor loses where the book loses `loss`, and where it loses more.
 
     Parameters

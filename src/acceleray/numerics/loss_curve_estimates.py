@@ -71,7 +71,9 @@ class _Curve:
 
     def _check(self, loss: float) -> None:
         if not self.losses[0] <= loss <= self.losses[-1]:
-            raise NumericalError(f"the loss curve runs from {self.losses[0]} to {self.losses[-1]}, asked was {loss}")
+            raise NumericalError(
+                f"the loss curve runs from {self.losses[0]} to {self.losses[-1]}, asked was {loss}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

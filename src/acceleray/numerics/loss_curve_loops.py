@@ -353,7 +353,9 @@ def _random_cumulants(places, sizes, first, stop, base, scale, moments, out):
             u1, u2 = chance[lane] * m1[lane], chance[lane] * m2[lane]
             u3, u4 = chance[lane] * m3[lane], chance[lane] * m4[lane]
             s1 = u1 * u1
-            out4[lane] = fma(b4, u4 - 4.0 * u3 * u1 - 3.0 * u2 * u2 + 12.0 * u2 * s1 - 6.0 * s1 * s1, out4[lane])
+            out4[lane] = fma(
+                b4, u4 - 4.0 * u3 * u1 - 3.0 * u2 * u2 + 12.0 * u2 * s1 - 6.0 * s1 * s1, out4[lane]
+            )
         for lane in range(n):
             u1, u2, u3 = chance[lane] * m1[lane], chance[lane] * m2[lane], chance[lane] * m3[lane]
             u4, u5 = chance[lane] * m4[lane], chance[lane] * m5[lane]
@@ -437,7 +439,9 @@ def _table_cumulants(cells, first, step, stride, rows, table, slope, level, node
 
 
 @_compiled
-def _direct_cumulants(cells, laws, starts, places, sizes, residual, rows, slope, level, nodes, scale, linear, room, out):
+def _direct_cumulants(
+    cells, laws, starts, places, sizes, residual, rows, slope, level, nodes, scale, linear, room, out
+):
     """Add the cumulants of the untabulated groups with fixed losses given default: out[j, lane]."""
     widest_vectors()
     n = nodes.shape[0]
@@ -581,7 +585,9 @@ def _integrate(sums, spread, weights, losses, order, above, excess):
         whole_mean[start] += weight * mean
         if start == stop:
             continue
-        c2, c3, c4, c5, c6 = _expansion(sums[i, 1], sums[i, 2], sums[i, 3], sums[i, 4], sums[i, 5], deviation, order)
+        c2, c3, c4, c5, c6 = _expansion(
+            sums[i, 1], sums[i, 2], sums[i, 3], sums[i, 4], sums[i, 5], deviation, order
+        )
         p0 = 3.0 * c5 - c3
         p1 = c2 - 3.0 * c4 + 15.0 * c6
         p2 = c3 - 6.0 * c5
@@ -656,7 +662,9 @@ def curve_lines(groups, tables, lines, scores, losses, unit, above, excess, mean
     coarse = nodes[::COARSE].copy()
     for line in range(scores.shape[0]):
         _place_line(lines, scores[line], level, scale)
-        _line_cumulants(groups, tables, lines.slope, level, coarse, scale[::COARSE].copy(), linear, COARSE, room, sums)
+        _line_cumulants(
+            groups, tables, lines.slope, level, coarse, scale[::COARSE].copy(), linear, COARSE, room, sums
+        )
         _spreads(sums, coarse.shape[0], lines.smoothing / COARSE, lines.floor, spread)
         total = 0.0
         for i in range(coarse.shape[0]):
@@ -799,7 +807,9 @@ def contribution_lines(groups, tables, lines, scores, loss, unit, obligors, bina
                         moments[:, :] = ones
                     else:
                         for i in range(low, n_nodes):
-                            score[i] = (level[cell] + lines.slope[cell] * nodes[i]) * obligors.score_scale[cell]
+                            score[i] = (level[cell] + lines.slope[cell] * nodes[i]) * obligors.score_scale[
+                                cell
+                            ]
                         _recovery_moments(
                             score[low:], groups.laws[law], groups.law_first, groups.law_step, moments[:, low:]
                         )
@@ -810,16 +820,26 @@ def contribution_lines(groups, tables, lines, scores, loss, unit, obligors, bina
                 for i in range(low, n_nodes):
                     z = (level[cell] + lines.slope[cell] * nodes[i]) * unit_place - place * scale[i]
                     p, _density = normal_tail_and_density(z)
-                    u1, u2, u3, u4 = p * moments[0, i], p * moments[1, i], p * moments[2, i], p * moments[3, i]
+                    u1, u2, u3, u4 = (
+                        p * moments[0, i],
+                        p * moments[1, i],
+                        p * moments[2, i],
+                        p * moments[3, i],
+                    )
                     k1 = size * u1
                     k2 = size * size * (u2 - u1 * u1)
                     k3 = size * size * size * (u3 - 3.0 * u2 * u1 + 2.0 * u1 * u1 * u1)
                     k4 = u4 - 4.0 * u3 * u1 - 3.0 * u2 * u2 + 12.0 * u2 * u1 * u1 - 6.0 * u1 * u1 * u1 * u1
                     k4 *= size * size * size * size
                     # Factors 1 on hold derivatives of the density over (m + 1)!, for the tail.
-                    total_beyond += k1 * factor[0, i] + k2 * factor[1, i] + k3 * factor[2, i] + k4 * factor[3, i]
+                    total_beyond += (
+                        k1 * factor[0, i] + k2 * factor[1, i] + k3 * factor[2, i] + k4 * factor[3, i]
+                    )
                     total_at += (
-                        k1 * factor[1, i] + 2.0 * k2 * factor[2, i] + 3.0 * k3 * factor[3, i] + 4.0 * k4 * factor[4, i]
+                        k1 * factor[1, i]
+                        + 2.0 * k2 * factor[2, i]
+                        + 3.0 * k3 * factor[3, i]
+                        + 4.0 * k4 * factor[4, i]
                     )
                 at[k] += np.int64(round(total_at * binary_places))
                 beyond[k] += np.int64(round(total_beyond / unit * binary_places))

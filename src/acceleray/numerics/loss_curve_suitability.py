@@ -47,7 +47,9 @@ def suits(model: LossModel, aim: Aim) -> str | None:
     """
     error = expansion_error(model, aim)
     if error > MOST_CHANGE:
-        return f"few names make the tail: the fifth and sixth cumulants move a tail probability by {error:.2g}"
+        return (
+            f"few names make the tail: the fifth and sixth cumulants move a tail probability by {error:.2g}"
+        )
     step = lattice_step(model)
     if step > 0.0:
         losses = aim.tail_loss * np.array([1.0, 1.02])

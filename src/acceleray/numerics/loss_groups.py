@@ -18,7 +18,16 @@ from numba import njit
 from scipy import special
 
 from acceleray.numerics.credit_model import LossModel
-from acceleray.numerics.loss_curve_loops import ORDER, ROW, STENCIL, Groups, Obligors, Tables, aligned_rows, fill_tables
+from acceleray.numerics.loss_curve_loops import (
+    ORDER,
+    ROW,
+    STENCIL,
+    Groups,
+    Obligors,
+    Tables,
+    aligned_rows,
+    fill_tables,
+)
 from acceleray.numerics.recovery import Recoveries
 
 __all__ = ["group_obligors", "list_obligors", "recovery_moments", "tabulate"]
@@ -102,12 +111,18 @@ def group_obligors(model: LossModel) -> Groups:
     # Stable, so that thresholds stay ascending within a group.
     order = np.lexsort((law, cell)) if np.unique(law).size > 1 else np.arange(kept.size)
     kept, cell, law = kept[order], cell[order], law[order]
-    new = np.flatnonzero(np.r_[True, (np.diff(cell) != 0) | (np.diff(law) != 0)]) if kept.size else np.empty(0, int)
+    new = (
+        np.flatnonzero(np.r_[True, (np.diff(cell) != 0) | (np.diff(law) != 0)])
+        if kept.size
+        else np.empty(0, int)
+    )
     residual = model.residual[cell[new]]
     starts = np.r_[new, kept.size].astype(np.int64)
     # A finite place that is certain for every factor: Phi is 1 above 8.3.
     places = np.minimum(model.thresholds[kept], 1e6) / model.residual[cell]
-    lattice_starts, lattice_places, lattice_sizes = _thinned(starts, places, sizes[kept], LATTICE_STEP, LATTICE_END)
+    lattice_starts, lattice_places, lattice_sizes = _thinned(
+        starts, places, sizes[kept], LATTICE_STEP, LATTICE_END
+    )
     used = np.unique(law[law >= 0])
     laws = np.zeros((max(used.size, 1), N_SCORES, ORDER))
     scores = SCORE_FIRST + SCORE_STEP * np.arange(N_SCORES)
@@ -142,7 +157,9 @@ def list_obligors(model: LossModel) -> Obligors:
         places=np.where(kept, np.clip(model.thresholds, -1e6, 1e6), -1e6) / residual,
         sizes=np.where(kept, sizes, 0.0),
         residual=model.residual,
-        score_scale=np.divide(1.0, model.systematic, out=np.zeros(model.n_cells), where=model.systematic > 0.0),
+        score_scale=np.divide(
+            1.0, model.systematic, out=np.zeros(model.n_cells), where=model.systematic > 0.0
+        ),
     )
 
 
@@ -156,7 +173,9 @@ def _kept(model: LossModel, sizes: FloatArray) -> npt.NDArray[np.bool_]:
     return kept
 
 
-def tabulate(groups: Groups, mean: FloatArray, length: FloatArray, slope: FloatArray, node_step: float) -> Tables:
+def tabulate(
+    groups: Groups, mean: FloatArray, length: FloatArray, slope: FloatArray, node_step: float
+) -> Tables:
     """Tabulate the groups for which it pays, so that lines step through the rows evenly.
 
     Parameters

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from scipy import integrate, special, stats
+from tests.unit.numerics.loan_books import glasserman_li, like_loans, mixed_loans
 
 from acceleray.errors import NumericalError
 from acceleray.numerics.credit_model import LossModel, default_thresholds
@@ -16,19 +17,26 @@ from acceleray.numerics.loss_curve import Aim, CurveSums, aim, curve_block, prep
 from acceleray.numerics.loss_curve_estimates import LossCurve, loss_curve
 from acceleray.numerics.recovery import Recoveries
 from acceleray.numerics.sobol import sobol_uniforms
-from tests.unit.numerics.loan_books import glasserman_li, like_loans, mixed_loans
 
 FloatArray = npt.NDArray[np.float64]
 NO_POINTS = np.zeros((1, 0))
 
 
-def scrambles(model: LossModel, target: Aim, n_points: int, n_replicates: int, *, seed: int = 1) -> list[CurveSums]:
+def scrambles(
+    model: LossModel, target: Aim, n_points: int, n_replicates: int, *, seed: int = 1
+) -> list[CurveSums]:
     book = prepare(model, target)
     return [
         curve_block(
             book,
             sobol_uniforms(
-                seed, number, block=0, block_size=n_points, n_paths=n_points, n_dims=target.n_dims, replicates=1
+                seed,
+                number,
+                block=0,
+                block_size=n_points,
+                n_paths=n_points,
+                n_dims=target.n_dims,
+                replicates=1,
             ),
         )
         for number in range(n_replicates)
@@ -48,7 +56,9 @@ def binomial_tail(n: int, default_prob: float, correlation: float, loss: float) 
     """P(L > loss) of equal loans of size one, by adaptive quadrature over the factor."""
 
     def integrand(z: float) -> float:
-        p = special.ndtr((special.ndtri(default_prob) - math.sqrt(correlation) * z) / math.sqrt(1.0 - correlation))
+        p = special.ndtr(
+            (special.ndtri(default_prob) - math.sqrt(correlation) * z) / math.sqrt(1.0 - correlation)
+        )
         return float(stats.binom.sf(loss, n, p) * math.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi))
 
     return float(integrate.quad(integrand, -10.0, 8.0, epsabs=0.0, epsrel=1e-10, limit=400)[0])
@@ -70,7 +80,9 @@ def test_a_million_like_loans_reach_the_asymptotic_quantile() -> None:
     model = like_loans(1_000_000, 0.01, 0.2)
     target = aim(model)
     curve = loss_curve(target.losses, [curve_block(prepare(model, target), NO_POINTS)], unit=1e6)
-    asymptotic = 1e6 * special.ndtr((special.ndtri(0.01) + math.sqrt(0.2) * special.ndtri(0.999)) / math.sqrt(0.8))
+    asymptotic = 1e6 * special.ndtr(
+        (special.ndtri(0.01) + math.sqrt(0.2) * special.ndtri(0.999)) / math.sqrt(0.8)
+    )
     # What is left of the loans' own risk is of order 1 / n.
     assert curve.var(0.999).value == pytest.approx(asymptotic, rel=5e-5)
     assert curve.var(0.999).ci_low is None
@@ -98,7 +110,9 @@ def test_expected_loss_seen_by_the_lines_is_the_exact_one() -> None:
     found = curve_of(model, aim(model, 0.002), 128, 8).expected_loss()
     assert found.ci_low is not None and found.ci_high is not None
     # The published expected loss; 1e-3 for the coarse rule of the mean at residuals of 0.2.
-    assert found.value == pytest.approx(485.28901188, abs=1e-3 * 485.3 + 4.0 * (found.ci_high - found.value) / 2.13)
+    assert found.value == pytest.approx(
+        485.28901188, abs=1e-3 * 485.3 + 4.0 * (found.ci_high - found.value) / 2.13
+    )
 
 
 def test_the_t_copula_tends_to_the_gaussian_one() -> None:
@@ -108,7 +122,9 @@ def test_the_t_copula_tends_to_the_gaussian_one() -> None:
     found = curve_of(nearly, dataclasses.replace(aim(nearly), losses=target.losses), 256).var(0.99)
     assert None not in (expected.ci_high, found.ci_high)
     # Tail dependence at a million degrees of freedom moves quantiles by 1e-5; four standard errors of both.
-    errors = [(float(part.ci_high or 0.0) - part.value) / special.stdtrit(7, 0.975) for part in (expected, found)]
+    errors = [
+        (float(part.ci_high or 0.0) - part.value) / special.stdtrit(7, 0.975) for part in (expected, found)
+    ]
     assert abs(found.value - expected.value) < 1e-5 * expected.value + 4.0 * math.hypot(*errors)
 
 
@@ -141,7 +157,9 @@ def test_larger_exposures_stretch_the_curve() -> None:
 
 
 def test_order_of_equal_thresholds_within_a_cell_does_not_matter() -> None:
-    model = dataclasses.replace(mixed_loans(per_cell=10), thresholds=np.repeat(default_thresholds([0.01] * 30), 10))
+    model = dataclasses.replace(
+        mixed_loans(per_cell=10), thresholds=np.repeat(default_thresholds([0.01] * 30), 10)
+    )
     turned = dataclasses.replace(model, exposures=model.exposures.reshape(30, 10)[:, ::-1].ravel().copy())
     target = aim(model)
     first, second = (scrambles(book, target, 16, 1)[0].above for book in (model, turned))
@@ -191,7 +209,9 @@ def test_the_curve_falls_and_its_estimates_are_ordered() -> None:
     model = mixed_loans(n_factors=4)
     target = aim(model)
     curve = curve_of(model, target, 32, 4)
-    values = [curve.exceedance(float(loss)).value for loss in np.geomspace(target.losses[0], target.losses[-1], 200)]
+    values = [
+        curve.exceedance(float(loss)).value for loss in np.geomspace(target.losses[0], target.losses[-1], 200)
+    ]
     assert (np.diff(values) <= 0.0).all()
     var, es = curve.var(0.99).value, curve.es(0.99).value
     assert target.losses[0] < var < curve.var(0.999).value < es * 3.0
@@ -211,7 +231,9 @@ def test_a_finer_grid_changes_neither_var_nor_es() -> None:
 
 @pytest.mark.parametrize("correlation", [0.0, 0.3])
 def test_random_recoveries_match_plain_simulation(correlation: float) -> None:
-    laws = Recoveries(mean=np.array([0.4, 0.6]), std=np.array([0.25, 0.0]), correlation=np.array([correlation, 0.0]))
+    laws = Recoveries(
+        mean=np.array([0.4, 0.6]), std=np.array([0.25, 0.0]), correlation=np.array([correlation, 0.0])
+    )
     model = mixed_loans(per_cell=10, recoveries=laws)
     target = at(aim(model), [5.0, 15.0])
     found = np.array([sums.above for sums in scrambles(model, target, 64, 8)]) * (2.0**-46 / 64)
@@ -219,7 +241,9 @@ def test_random_recoveries_match_plain_simulation(correlation: float) -> None:
     losses = np.concatenate([_simulated(model, generator, 4000) for _ in range(10)])
     for index, loss in enumerate(target.losses):
         plain = float((losses > loss).mean())
-        error = math.hypot(math.sqrt(plain * (1.0 - plain) / losses.size), found[:, index].std() / math.sqrt(8.0))
+        error = math.hypot(
+            math.sqrt(plain * (1.0 - plain) / losses.size), found[:, index].std() / math.sqrt(8.0)
+        )
         assert abs(found[:, index].mean() - plain) < 4.0 * error
 
 
@@ -237,7 +261,9 @@ def _simulated(model: LossModel, generator: np.random.Generator, n_paths: int) -
     score = model.systematic_scores(factors)[cell[hit], path]
     u = r[hit] * score + np.sqrt(1.0 - r[hit] ** 2) * generator.standard_normal(hit.size)
     precision = mean[hit] * (1.0 - mean[hit]) / std[hit] ** 2 - 1.0
-    costs[hit, path] = special.betaincinv(mean[hit] * precision, (1.0 - mean[hit]) * precision, special.ndtr(-u))
+    costs[hit, path] = special.betaincinv(
+        mean[hit] * precision, (1.0 - mean[hit]) * precision, special.ndtr(-u)
+    )
     return (model.exposures[:, None] * defaults * costs).sum(axis=0)
 
 

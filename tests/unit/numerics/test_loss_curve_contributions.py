@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from scipy import special, stats
+from tests.unit.numerics.loan_books import glasserman_li, mixed_loans, total_loss
 
 from acceleray.errors import NumericalError
 from acceleray.numerics.credit_model import LossModel, default_thresholds
@@ -14,7 +15,6 @@ from acceleray.numerics.loss_curve import aim, curve_block, prepare
 from acceleray.numerics.loss_curve_contributions import contribution_shares, contributions_block
 from acceleray.numerics.loss_curve_estimates import loss_curve
 from acceleray.numerics.recovery import Recoveries
-from tests.unit.numerics.loan_books import glasserman_li, mixed_loans, total_loss
 
 LAWS = Recoveries(mean=np.array([0.4, 0.6]), std=np.array([0.25, 0.0]), correlation=np.array([0.3, 0.0]))
 
@@ -76,7 +76,9 @@ def test_cuts_do_not_change_bits() -> None:
     book = prepare(model, target)
     points = np.random.default_rng(5).uniform(size=(9, target.n_dims))
     whole = contributions_block(model, book, points, 20.0)
-    parts = contributions_block(model, book, points[4:], 20.0) + contributions_block(model, book, points[:4], 20.0)
+    parts = contributions_block(model, book, points[4:], 20.0) + contributions_block(
+        model, book, points[:4], 20.0
+    )
     np.testing.assert_array_equal(parts.at, whole.at)
     np.testing.assert_array_equal(parts.beyond, whole.beyond)
 
