@@ -3,7 +3,7 @@
 Run alone on the machine: ``python benchmarks/credit_curve.py [repetitions]``. Three parts:
 
 1. The 21-factor book of Glasserman and Li: the whole curve from 16 scrambles against the tightest plain
-   sampler we could write (conditional Bernoulli draws by geometric jumps), timed in turns in the same run. The
+   sampler we could write (conditional Bernoulli draws by geometric jumps), timed in turns in one run. The
    mean squared error is the variance over scrambles and the square of the bias together.
 2. The bias, line by line, against the exact conditional law: its characteristic function, smoothed by a
    normal law too narrow to matter, integrated over four times finer nodes and inverted.
@@ -206,7 +206,7 @@ def bias(model: LossModel, target: Aim, losses: Array, *, node_step: float) -> d
 
 
 def scrambled(book: PreparedBook, target: Aim, n_points: int, n_replicates: int, seed: int) -> LossCurve:
-    """The curve of one run."""
+    """Return the curve of one run."""
     sums = []
     for number in range(n_replicates):
         points = sobol_uniforms(

@@ -11,7 +11,7 @@ from scipy import special
 from acceleray.errors import NumericalError
 from acceleray.numerics.credit_model import LossModel
 from acceleray.numerics.loss_curve import PreparedBook
-from acceleray.numerics.loss_curve_loops import contribution_lines
+from acceleray.numerics.loss_curve_derivatives import contribution_lines
 from acceleray.numerics.loss_groups import list_obligors
 
 __all__ = ["ContributionSums", "contribution_shares", "contributions_block"]
@@ -79,7 +79,8 @@ def contributions_block(
     n_dims = book.lines.across.shape[1]
     if points.ndim != 2 or points.shape[1] != n_dims or points.shape[0] > MAX_CONTRIBUTION_POINTS:
         raise NumericalError(
-            f"points must have shape (n_points, {n_dims}), at most {MAX_CONTRIBUTION_POINTS}, was {points.shape}"
+            f"points must have shape (n_points, {n_dims}), at most {MAX_CONTRIBUTION_POINTS} of them, "
+            f"was {points.shape}"
         )
     if not ((points > 0.0) & (points < 1.0)).all():
         raise NumericalError("every point must lie inside the unit cube")

@@ -14,8 +14,8 @@ __all__ = ["expansion_error", "lattice_step", "suits"]
 
 FloatArray = npt.NDArray[np.float64]
 
-# Largest change of a tail probability by the fifth and sixth cumulants that passes. The seventh, which is what
-# is neglected, changes it by less; a change of 2e-3 moves VaR by some 5e-4.
+# Largest change of a tail probability by the fifth and sixth cumulants that passes. The seventh, which is
+# neglected, changes it by less; a change of 2e-3 moves VaR by some 5e-4.
 MOST_CHANGE = 2e-3
 # Largest error of reading a lattice law off a smooth curve, as a share of the exceedance probability.
 MOST_ROUNDING = 5e-3
@@ -41,7 +41,7 @@ def suits(model: LossModel, aim: Aim) -> str | None:
     Notes
     -----
     Two things can go wrong. Few large names: the conditional law is then no small perturbation of a normal
-    one, and the curve with four cumulants differs from that with six (`expansion_error`). And a lattice: where
+    law, and the curve with four cumulants differs from that with six (`expansion_error`). A lattice: where
     all losses are multiples of one step, the true curve is a staircase around this smooth one, which meets it
     half-way up each stair; a step times the hazard ``-d log P / dx`` is the height of a stair.
     """
@@ -56,7 +56,8 @@ def suits(model: LossModel, aim: Aim) -> str | None:
         above = pilot_curve(model, dataclasses.replace(aim, losses=losses), order=6)
         hazard = float(np.log(above[0] / above[1]) / (losses[1] - losses[0]))
         if 0.5 * step * hazard > MOST_ROUNDING:
-            return f"losses are multiples of {step:.6g}, which moves a tail probability by {0.5 * step * hazard:.2g}"
+            change = 0.5 * step * hazard
+            return f"losses are multiples of {step:.6g}, which moves a tail probability by {change:.2g}"
     return None
 
 

@@ -17,17 +17,9 @@ import numpy.typing as npt
 from numba import njit
 from scipy import special
 
+from acceleray.numerics.conditional_cumulants import ORDER, ROW, STENCIL, aligned_rows, fill_tables
 from acceleray.numerics.credit_model import LossModel
-from acceleray.numerics.loss_curve_loops import (
-    ORDER,
-    ROW,
-    STENCIL,
-    Groups,
-    Obligors,
-    Tables,
-    aligned_rows,
-    fill_tables,
-)
+from acceleray.numerics.loss_curve_types import Groups, Obligors, Tables
 from acceleray.numerics.recovery import Recoveries
 
 __all__ = ["group_obligors", "list_obligors", "recovery_moments", "tabulate"]
@@ -44,7 +36,7 @@ LATTICE_STEP = 0.25
 LATTICE_END = 60.0
 # Distance of table rows, in residuals, at most and at least.
 WIDEST_ROW, NARROWEST_ROW = 0.25, 1.0 / 32.0
-# Groups with fewer places are as quick without a table.
+# Groups with fewer places are as quick without a table, unless their loss given default is random.
 TABULATED_FROM = 3
 # Bytes of tables that a worker may hold.
 TABLE_BYTES = 64 * 2**20
@@ -73,11 +65,11 @@ def recovery_moments(recoveries: Recoveries, law: int, scores: FloatArray) -> Fl
     mean, std, r = (float(part[law]) for part in (recoveries.mean, recoveries.std, recoveries.correlation))
     precision = mean * (1.0 - mean) / std**2 - 1.0
     alpha, beta = mean * precision, (1.0 - mean) * precision
-    powers = np.arange(1, ORDER + 1)
+    powers = np.arange(1.0, ORDER + 1.0)
     if r == 0.0:
-        steps = np.arange(ORDER)
-        moments = np.cumprod((alpha + steps) / (alpha + beta + steps))
-        return np.broadcast_to(moments, (scores.size, ORDER)).copy()
+        steps = np.arange(float(ORDER))
+        ratios = (alpha + steps) / (alpha + beta + steps)
+        return np.tile(np.cumprod(ratios), (scores.size, 1))
     # The trapezoid rule is exact to rounding for a smooth function under a normal density.
     own = np.linspace(-8.0, 8.0, 97)
     mass = np.exp(-0.5 * own**2)
@@ -125,7 +117,7 @@ def group_obligors(model: LossModel) -> Groups:
     )
     used = np.unique(law[law >= 0])
     laws = np.zeros((max(used.size, 1), N_SCORES, ORDER))
-    scores = SCORE_FIRST + SCORE_STEP * np.arange(N_SCORES)
+    scores = SCORE_FIRST + SCORE_STEP * np.arange(float(N_SCORES))
     for row, number in enumerate(used):
         laws[row] = recovery_moments(model.recoveries, int(number), scores)
     systematic = model.systematic[cell[new]]
@@ -144,7 +136,7 @@ def group_obligors(model: LossModel) -> Groups:
 
 
 def list_obligors(model: LossModel) -> Obligors:
-    """Return the obligors of a model one by one, with the laws of recovery as `group_obligors` numbers them."""
+    """Return the obligors one by one, with laws of recovery numbered as by `group_obligors`."""
     random = (model.recoveries.std > 0.0)[model.recovery]
     sizes = np.where(random, model.exposures, model.exposures * model.recoveries.mean[model.recovery])
     kept = _kept(model, sizes)
@@ -202,7 +194,7 @@ def tabulate(
     even = np.abs(moved) >= NARROWEST_ROW * b
     stride = np.where(even, np.sign(moved) * np.ceil(np.abs(moved) / (WIDEST_ROW * b)), 0.0).astype(np.int64)
     step = np.where(even, np.abs(moved) / np.maximum(np.abs(stride), 1), WIDEST_ROW * b)
-    wanted = (counts >= TABULATED_FROM) & (node_step > 0.0)
+    wanted = ((counts >= TABULATED_FROM) | (groups.law >= 0)) & (node_step > 0.0)
     first, n_rows = np.zeros(n_groups), np.zeros(n_groups, dtype=np.int64)
     for group in np.flatnonzero(wanted):
         cell, places = groups.cell[group], groups.places[groups.starts[group] : groups.starts[group + 1]]
@@ -215,7 +207,7 @@ def tabulate(
         if not low < high:
             low = high = min(max(low, mean[cell] - reach), mean[cell] + reach)
         first[group] = low - STENCIL * step[group]
-        n_rows[group] = int(math.ceil((high - low) / step[group])) + 2 * STENCIL
+        n_rows[group] = math.ceil((high - low) / step[group]) + 2 * STENCIL
     # The largest groups gain most.
     order = np.argsort(-counts, kind="stable")
     fits = np.zeros(n_groups, dtype=np.bool_)
@@ -254,7 +246,7 @@ def _thinned(
     return new_starts, new_places, new_sizes
 
 
-@njit(error_model="numpy", cache=True)  # type: ignore[untyped-decorator] # Numba's decorator has no types.
+@njit(error_model="numpy", cache=True)
 def _fill_places(starts, places, sizes, step, end, room, new_starts, new_places, new_sizes):  # type: ignore[no-untyped-def] # Numba infers them.
     """Fill the lattices that `_thinned` made room for; a negative room keeps each obligor's own place."""
     for group in range(room.shape[0]):
