@@ -35,7 +35,7 @@ from acceleray.numerics.credit_model import LossModel
 from acceleray.numerics.loss_curve_derivatives import gradient_lines
 from acceleray.numerics.loss_curve_loops import MIXING_FIRST, MIXING_STEP, curve_lines
 from acceleray.numerics.loss_curve_types import Groups, Lines, Tables
-from acceleray.numerics.loss_groups import group_obligors, tabulate
+from acceleray.numerics.loss_groups import group_obligors, sampled_model, tabulate
 from acceleray.numerics.sobol import sobol_uniforms
 
 __all__ = ["Aim", "CurveSums", "PreparedBook", "aim", "curve_block", "pilot_curve", "prepare"]
@@ -60,6 +60,7 @@ MAX_POINTS = 2 ** (62 - BINARY_PLACES)
 
 N_LOSSES = 96
 PILOT_POINTS = (32, 64, 128)
+PILOT_CELLS = 2000
 PILOT_SEED = 4
 
 
@@ -169,6 +170,8 @@ def aim(model: LossModel, tail_prob: float = 0.001, *, body_prob: float = 0.2) -
     """
     if not 0.0 < tail_prob < body_prob < 1.0:
         raise NumericalError(f"need 0 < tail_prob < body_prob < 1, were {tail_prob} and {body_prob}")
+    if model.n_cells > PILOT_CELLS and (model.exposures * model.recoveries.mean[model.recovery] > 0.0).any():
+        model = sampled_model(model, PILOT_CELLS)
     groups = group_obligors(model)
     total = float(groups.sizes[:, 0].sum())
     if not total > 0.0:

@@ -38,8 +38,9 @@ class _Curve:
         values = log_above(log_above.x)
         if not values[-1] <= target <= values[0]:
             raise NumericalError(
-                f"the loss curve runs from {math.exp(values[0]):.3g} to {math.exp(values[-1]):.3g} in exceedance "
-                f"and does not reach level {level}\nHint: aim with another tail_prob or body_prob."
+                f"the loss curve runs from {math.exp(values[0]):.3g} to {math.exp(values[-1]):.3g} "
+                f"in exceedance and does not reach level {level}\n"
+                "Hint: aim with another tail_prob or body_prob."
             )
         index = int(np.searchsorted(-values, -target))
         if values[index] == target:

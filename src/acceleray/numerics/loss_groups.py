@@ -22,7 +22,7 @@ from acceleray.numerics.credit_model import LossModel
 from acceleray.numerics.loss_curve_types import Groups, Obligors, Tables
 from acceleray.numerics.recovery import Recoveries
 
-__all__ = ["group_obligors", "list_obligors", "recovery_moments", "tabulate"]
+__all__ = ["group_obligors", "list_obligors", "recovery_moments", "sampled_model", "tabulate"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -165,6 +165,48 @@ def _kept(model: LossModel, sizes: FloatArray) -> npt.NDArray[np.bool_]:
     return kept
 
 
+def sampled_model(model: LossModel, n_cells: int) -> LossModel:
+    """Return a smaller book that loses much the same, for pilots of books with very many cells.
+
+    Cells are taken systematically, with chances in proportion to their size; each stands for an equal share
+    of the book, and large ones may stand for several. No random number is drawn.
+
+    Parameters
+    ----------
+    model : LossModel
+        The book.
+    n_cells : int
+        Cells wanted, fewer than it has.
+
+    Returns
+    -------
+    LossModel
+        Of at most `n_cells` cells, with the same total of exposure times mean loss given default.
+    """
+    sizes = model.exposures * model.recoveries.mean[model.recovery]
+    by_cell = np.add.reduceat(sizes, model.cells[:-1])
+    total = float(by_cell.sum())
+    picks = np.searchsorted(np.cumsum(by_cell), (np.arange(n_cells) + 0.5) * (total / n_cells))
+    chosen, times = np.unique(np.minimum(picks, model.n_cells - 1), return_counts=True)
+    counts = np.diff(model.cells)[chosen]
+    starts = np.r_[0, np.cumsum(counts)].astype(np.int64)
+    rows = np.repeat(model.cells[:-1][chosen] - starts[:-1], counts) + np.arange(starts[-1])
+    scale = np.repeat(times * (total / n_cells) / by_cell[chosen], counts)
+    return LossModel(
+        thresholds=model.thresholds[rows],
+        exposures=model.exposures[rows] * scale,
+        recovery=model.recovery[rows],
+        recoveries=model.recoveries,
+        cells=starts,
+        loadings=model.loadings[chosen],
+        residual=model.residual[chosen],
+        mean=model.mean[chosen],
+        systematic=model.systematic[chosen],
+        segments=np.array([0, chosen.size]),
+        dof=model.dof,
+    )
+
+
 def tabulate(
     groups: Groups, mean: FloatArray, length: FloatArray, slope: FloatArray, node_step: float
 ) -> Tables:
@@ -196,7 +238,11 @@ def tabulate(
     step = np.where(even, np.abs(moved) / np.maximum(np.abs(stride), 1), WIDEST_ROW * b)
     wanted = ((counts >= TABULATED_FROM) | (groups.law >= 0)) & (node_step > 0.0)
     first, n_rows = np.zeros(n_groups), np.zeros(n_groups, dtype=np.int64)
-    for group in np.flatnonzero(wanted):
+    spent = 0
+    # The largest groups gain most.
+    for group in np.argsort(-counts, kind="stable"):
+        if not wanted[group]:
+            continue
         cell, places = groups.cell[group], groups.places[groups.starts[group] : groups.starts[group + 1]]
         reach = FARTHEST * length[cell]
         low = max(mean[cell] - reach, (places[0] - REACH) * b[group])
@@ -207,12 +253,12 @@ def tabulate(
         if not low < high:
             low = high = min(max(low, mean[cell] - reach), mean[cell] + reach)
         first[group] = low - STENCIL * step[group]
-        n_rows[group] = math.ceil((high - low) / step[group]) + 2 * STENCIL
-    # The largest groups gain most.
-    order = np.argsort(-counts, kind="stable")
-    fits = np.zeros(n_groups, dtype=np.bool_)
-    fits[order] = np.cumsum(n_rows[order]) * (8 * ROW) <= TABLE_BYTES
-    rows = np.r_[0, np.cumsum(np.where(fits, n_rows, 0))].astype(np.int64)
+        needed = math.ceil((high - low) / step[group]) + 2 * STENCIL
+        spent += needed * 8 * ROW
+        if spent > TABLE_BYTES:
+            break
+        n_rows[group] = needed
+    rows = np.r_[0, np.cumsum(n_rows)].astype(np.int64)
     tables = Tables(
         first=first,
         step=step,
@@ -230,8 +276,9 @@ def _thinned(
 ) -> tuple[IntArray, FloatArray, FloatArray]:
     """Move the obligors of large groups onto lattices; return starts, places and power sums of sizes."""
     counts = np.diff(starts)
-    room = np.empty(counts.size, dtype=np.int64)
-    for group in range(counts.size):
+    # A lattice has more places than that.
+    room = -counts
+    for group in np.flatnonzero(counts > 2 * (2 + STENCIL)):
         first, stop = int(starts[group]), int(starts[group + 1])
         own = int(np.searchsorted(places[first:stop], -end))
         beyond = stop - first - int(np.searchsorted(places[first:stop], end))
