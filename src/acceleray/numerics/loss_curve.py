@@ -204,9 +204,10 @@ def aim(model: LossModel, tail_prob: float = 0.001, *, body_prob: float = 0.2) -
         if length > 0.0:
             direction = mean / length
             basis = _complement(direction, gradient)
-        grid = np.geomspace(
-            _first_below(losses, above, body_prob), _first_below(losses, above, 0.01 * tail_prob), N_LOSSES
-        )
+        high = _first_below(losses, above, 0.01 * tail_prob)
+        # A book that is certain to lose, or hardly ever does, has no body and no tail.
+        low = min(_first_below(losses, above, body_prob), 0.9 * high)
+        grid = np.geomspace(low, high, N_LOSSES)
         found = Aim(direction=direction, basis=basis, losses=losses, tail_loss=tail_loss, farthest=farthest)
     return Aim(direction=direction, basis=basis, losses=grid, tail_loss=tail_loss, farthest=farthest)
 

@@ -267,6 +267,35 @@ def _simulated(model: LossModel, generator: np.random.Generator, n_paths: int) -
     return (model.exposures[:, None] * defaults * costs).sum(axis=0)
 
 
+def test_a_book_certain_to_lose_everything_does() -> None:
+    model = like_loans(10, 1.0, 0.2)
+    target = aim(model)
+    curve = loss_curve(target.losses, [curve_block(prepare(model, target), NO_POINTS)], unit=10.0)
+    # The weights of the nodes add to one but for the end of the line.
+    assert curve.exceedance(9.5).value == pytest.approx(1.0, abs=1e-10)
+    assert curve.expected_loss().value == pytest.approx(10.0, rel=1e-9)
+    with pytest.raises(NumericalError, match="does not reach"):
+        curve.var(0.99)
+
+
+def test_loadings_of_both_signs_match_plain_simulation() -> None:
+    model = mixed_loans(per_cell=10)
+    loadings = model.loadings.copy()
+    loadings[::3, 0] *= -1.0
+    loadings[1::4, 2] *= -1.0
+    model = dataclasses.replace(model, loadings=loadings)
+    target = at(aim(model), [10.0, 20.0])
+    found = np.array([sums.above for sums in scrambles(model, target, 64, 8)]) * (2.0**-46 / 64)
+    generator = np.random.default_rng(12)
+    losses = np.concatenate([_simulated(model, generator, 4000) for _ in range(10)])
+    for index, loss in enumerate(target.losses):
+        plain = float((losses > loss).mean())
+        error = math.hypot(
+            math.sqrt(plain * (1.0 - plain) / losses.size), found[:, index].std() / math.sqrt(8.0)
+        )
+        assert abs(found[:, index].mean() - plain) < 4.0 * error
+
+
 def test_what_cannot_be_done_is_refused() -> None:
     model = mixed_loans(per_cell=10)
     with pytest.raises(NumericalError, match="tail_prob"):
