@@ -264,7 +264,9 @@ def curve_block(book: PreparedBook, points: FloatArray) -> CurveSums:
     )
 
 
-def pilot_curve(model: LossModel, aim: Aim, *, order: int, n_points: int = 64) -> FloatArray:
+def pilot_curve(
+    model: LossModel, aim: Aim, *, order: int = ORDER, halvings: int = 0, n_points: int = 64
+) -> FloatArray:
     """Return P(L > x) on the aim's grid from a few fixed lines, with a chosen number of cumulants.
 
     For comparing expansions on the same lines, where no sampling error comes between them.
@@ -277,14 +279,20 @@ def pilot_curve(model: LossModel, aim: Aim, *, order: int, n_points: int = 64) -
         Its lines and losses.
     order : int
         Cumulants used, 4 or 6.
+    halvings : int
+        How often the node step is halved.
     n_points : int
-        Lines, a power of two.
+        Lines, a power of two; with one factor there is one.
 
     Returns
     -------
     ndarray of shape (n_losses,)
     """
-    book = _prepared(model, group_obligors(model), aim, order=order)
+    groups = group_obligors(model)
+    book = _prepared(model, groups, aim, order=order)
+    if halvings > 0:
+        finer = float(book.lines.nodes[1] - book.lines.nodes[0]) / 2**halvings
+        book = _prepared(model, groups, aim, order=order, node_step=finer)
     above: FloatArray = _curve(book, _pilot_scores(n_points, aim.n_dims))[0].mean(axis=0)
     return above
 

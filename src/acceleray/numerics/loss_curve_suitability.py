@@ -10,7 +10,7 @@ import numpy.typing as npt
 from acceleray.numerics.credit_model import LossModel
 from acceleray.numerics.loss_curve import Aim, pilot_curve
 
-__all__ = ["expansion_error", "lattice_step", "suits"]
+__all__ = ["expansion_error", "lattice_step", "step_error", "suits"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -70,6 +70,18 @@ def expansion_error(model: LossModel, aim: Aim) -> float:
     fourth, sixth = (pilot_curve(model, tail, order=order) for order in (4, 6))
     counted = sixth >= 0.1 * sixth[0]
     return float(np.abs(fourth[counted] / sixth[counted] - 1.0).max())
+
+
+def step_error(model: LossModel, aim: Aim) -> float:
+    """Largest relative change of the tail probability when the nodes on the lines are twice as dense.
+
+    With one factor this and `expansion_error` are all the error there is; with more, errors of single lines
+    differ in sign, and this is that of a pilot's mean. Counted where `expansion_error` counts.
+    """
+    tail = dataclasses.replace(aim, losses=aim.losses[aim.losses >= aim.tail_loss])
+    coarse, fine = (pilot_curve(model, tail, halvings=halvings) for halvings in (0, 1))
+    counted = fine >= 0.1 * fine[0]
+    return float(np.abs(coarse[counted] / fine[counted] - 1.0).max())
 
 
 def lattice_step(model: LossModel) -> float:

@@ -10,7 +10,7 @@ from tests.unit.numerics.loan_books import glasserman_li, like_loans, mixed_loan
 
 from acceleray.numerics.credit_model import LossModel
 from acceleray.numerics.loss_curve import aim
-from acceleray.numerics.loss_curve_suitability import expansion_error, lattice_step, suits
+from acceleray.numerics.loss_curve_suitability import expansion_error, lattice_step, step_error, suits
 
 
 def with_large_name(share: float) -> LossModel:
@@ -41,6 +41,12 @@ def test_the_error_grows_with_the_largest_name() -> None:
         for model in (mixed_loans(), with_large_name(0.05), with_large_name(0.2))
     ]
     assert errors[0] < errors[1] < errors[2]
+
+
+def test_the_nodes_are_dense_enough() -> None:
+    # One line of a book of like loans, and the mean of a pilot's.
+    assert step_error(like_loans(1000, 0.01, 0.2), aim(like_loans(1000, 0.01, 0.2))) < 1e-4
+    assert step_error(glasserman_li(), aim(glasserman_li())) < 5e-4
 
 
 def test_lattice_steps() -> None:
