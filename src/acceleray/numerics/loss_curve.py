@@ -195,7 +195,7 @@ def aim(model: LossModel, tail_prob: float = 0.001, *, body_prob: float = 0.2) -
             book.lines,
             scores,
             tail_loss,
-            model.loadings,
+            np.array(model.loadings),
             np.empty(scores.shape[0]),
             gradient,
         )
@@ -334,7 +334,9 @@ def _prepared(
     weights[-1] += special.ndtr(-nodes[-1] - 0.5 * node_step)
     unit = float(groups.sizes[:, 0].sum())
     lines = Lines(
-        mean=model.mean,
+        # Arrays from a shared store cannot be written to, which is another type to Numba: a copy saves the
+        # loops from being compiled twice.
+        mean=np.array(model.mean),
         across=np.ascontiguousarray(model.loadings @ aim.basis[:n_factors]),
         slope=slope,
         mixing=aim.basis[-1].copy() if mixed else np.empty(0),
@@ -349,7 +351,7 @@ def _prepared(
     tables = tabulate(
         groups, model.mean, np.linalg.norm(model.loadings, axis=1), slope, 0.0 if mixed else node_step
     )
-    return PreparedBook(groups=groups, tables=tables, lines=lines, losses=aim.losses, unit=unit)
+    return PreparedBook(groups=groups, tables=tables, lines=lines, losses=np.array(aim.losses), unit=unit)
 
 
 def _node_step(groups: Groups, slope: FloatArray) -> float:

@@ -143,12 +143,12 @@ def list_obligors(model: LossModel) -> Obligors:
     used = np.unique(model.recovery[kept & random])
     residual = np.repeat(model.residual, np.diff(model.cells))
     return Obligors(
-        cells=model.cells,
+        cells=np.array(model.cells),
         law=np.where(kept & random, np.searchsorted(used, model.recovery), -1).astype(np.int64),
         # What is left out there never defaults here.
         places=np.where(kept, np.clip(model.thresholds, -1e6, 1e6), -1e6) / residual,
         sizes=np.where(kept, sizes, 0.0),
-        residual=model.residual,
+        residual=np.array(model.residual),
         score_scale=np.divide(
             1.0, model.systematic, out=np.zeros(model.n_cells), where=model.systematic > 0.0
         ),

@@ -15,6 +15,7 @@ from acceleray.errors import NumericalError
 from acceleray.numerics.credit_model import LossModel, default_thresholds
 from acceleray.numerics.loss_curve import Aim, CurveSums, aim, curve_block, prepare
 from acceleray.numerics.loss_curve_estimates import LossCurve, loss_curve
+from acceleray.numerics.loss_curve_loops import curve_lines
 from acceleray.numerics.recovery import Recoveries
 from acceleray.numerics.sobol import sobol_uniforms
 
@@ -294,6 +295,21 @@ def test_loadings_of_both_signs_match_plain_simulation() -> None:
             math.sqrt(plain * (1.0 - plain) / losses.size), found[:, index].std() / math.sqrt(8.0)
         )
         assert abs(found[:, index].mean() - plain) < 4.0 * error
+
+
+def test_arrays_of_a_shared_store_compile_nothing_anew() -> None:
+    model = mixed_loans(per_cell=10)
+    target = aim(model)
+    expected = scrambles(model, target, 8, 1)[0].above
+    before = len(curve_lines.signatures)
+    for part in dataclasses.fields(model):
+        value = getattr(model, part.name)
+        if isinstance(value, np.ndarray):
+            value.flags.writeable = False
+    for array in (target.direction, target.basis, target.losses):
+        array.flags.writeable = False
+    np.testing.assert_array_equal(scrambles(model, target, 8, 1)[0].above, expected)
+    assert len(curve_lines.signatures) == before
 
 
 def test_what_cannot_be_done_is_refused() -> None:
