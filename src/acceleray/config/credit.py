@@ -31,7 +31,7 @@ class CreditSettings(Strict):
     """Paths per task; random streams belong to blocks, so results depend on it."""
     scrambles: Annotated[int, Field(ge=2)] = 16
     """Independent scrambles of the factor points, whose spread is the error of the conditional method."""
-    points: Positive = 1024
+    points: Positive = 128
     """Factor points per scramble."""
     dof: Annotated[float | None, Field(gt=2.0)] = None
     """Degrees of freedom of a Student-t copula, one mixing variable for the whole book; null for Gaussian."""

@@ -22,6 +22,7 @@ from acceleray.domain.inputs import INPUTS, Finding, Rule, did_you_mean
 from acceleray.domain.tables import contract
 
 __all__ = [
+    "LONGEST_CLOSURE_DAYS",
     "check_dates",
     "check_limits",
     "check_market_map",

@@ -29,9 +29,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 from numba import njit
-from scipy.special import ndtr, ndtri, stdtr
+from scipy.special import ndtr, stdtr
 
-from acceleray.errors import NumericalError
 from acceleray.numerics import credit_loops
 from acceleray.numerics.conditional import inverse_systematic, path_scale
 from acceleray.numerics.credit_model import LossModel
@@ -41,28 +40,22 @@ from acceleray.numerics.streams import Purpose, stream
 __all__ = [
     "Defaults",
     "PreparedModel",
-    "PreparedSegment",
-    "conditional_default_probability",
     "default_generator",
-    "draw_default_losses",
     "draw_defaults",
-    "draw_factors",
     "draw_losses",
     "draw_mixing",
     "draw_systematic",
     "prepare_draws",
-    "prepare_segment",
 ]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 IntArray: TypeAlias = npt.NDArray[np.int64]
 
 # A bin spans at most this ratio of unconditional default probabilities, so that few candidates are rejected,
-# and a run of at least so many equal ones is a bin of its own, where none is.
-BIN_RATIO = 1.5
+# and a run of at least so many equal ones is a bin of its own, where none is. Only cells of many obligors are
+# cut into bins, and narrow ones cost them little.
+BIN_RATIO = 1.1
 LONG_RUN = 64
-# Only cells of many obligors are cut into bins by `prepare_draws`, and narrow bins cost them little.
-CELL_BIN_RATIO = 1.1
 # Nanoseconds on one core, measured: a bin on a path, a default found by jumps, an obligor drawn by itself.
 BIN_COST = 40.0
 JUMP_COST = 10.0
@@ -110,70 +103,6 @@ class Defaults:
     loss: FloatArray
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreparedSegment:
-    """One segment, ready to be drawn from any number of times. Build it with `prepare_segment`.
-
-    Parameters
-    ----------
-    thresholds : ndarray of shape (n_obligors,)
-        ``Phi^-1(default_prob)``, ascending; minus and plus infinity for probabilities of 0 and 1.
-    losses : ndarray of shape (n_obligors,)
-        Loss if that obligor defaults, in currency.
-    bins : ndarray of shape (n_bins + 1,)
-        First obligor of each bin, and the number of obligors.
-    correlation : float
-        Asset correlation, ``0 <= correlation < 1``.
-    """
-
-    thresholds: FloatArray
-    losses: FloatArray
-    bins: IntArray
-    correlation: float
-
-
-def conditional_default_probability(
-    default_prob: npt.ArrayLike, factor: npt.ArrayLike, *, correlation: float
-) -> FloatArray:
-    """Probability of default given the systematic factor; it falls as the factor rises.
-
-    Parameters
-    ----------
-    default_prob : array_like
-        Unconditional probability, a fraction in [0, 1]. Broadcasts against `factor`.
-    factor : array_like
-        Value of the standard normal factor; low is bad.
-    correlation : float
-        Asset correlation, ``0 <= correlation < 1``.
-
-    Returns
-    -------
-    ndarray
-        ``Phi((Phi^-1(p) - sqrt(rho) z) / sqrt(1 - rho))``.
-
-    Raises
-    ------
-    NumericalError
-        If an argument is not finite or out of range.
-
-    References
-    ----------
-    .. [1] Vasicek (2002), The distribution of loan portfolio value, Risk 15(12).
-
-    Examples
-    --------
-    >>> round(float(conditional_default_probability(0.01, -3.090232306167813, correlation=0.2)), 12)
-    0.145525266131
-    """
-    probability = _checked_probability(default_prob, "default_prob")
-    factors = np.asarray(factor, dtype=np.float64)
-    _check_correlation(correlation)
-    if not np.isfinite(factors).all():
-        raise NumericalError("every factor value must be finite")
-    distance = ndtri(probability) - math.sqrt(correlation) * factors
-    return np.asarray(ndtr(distance / math.sqrt(1.0 - correlation)), dtype=np.float64)
-
-
 def default_generator(seed: int, *, block: int, segment: str) -> np.random.Generator:
     """Stream of the idiosyncratic draws of one segment in one block of paths.
 
@@ -183,108 +112,6 @@ def default_generator(seed: int, *, block: int, segment: str) -> np.random.Gener
     digest = hashlib.blake2b(segment.encode(), digest_size=8).digest()
     words = (int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little"))
     return stream(seed, Purpose.CREDIT_DEFAULTS, block, *words)
-
-
-def draw_factors(seed: int, *, block: int, n_paths: int) -> FloatArray:
-    """Draw the systematic factor of each path of a block.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the whole simulation, not negative.
-    block : int
-        Index of the block; the same block has the same factors on every worker.
-    n_paths : int
-        Paths in the block.
-
-    Returns
-    -------
-    ndarray of shape (n_paths,)
-        Independent standard normals.
-    """
-    return stream(seed, Purpose.CREDIT_FACTOR, block).standard_normal(n_paths)
-
-
-def prepare_segment(
-    default_prob: npt.ArrayLike, losses: npt.ArrayLike, *, correlation: float
-) -> PreparedSegment:
-    """Check a segment and precompute what does not change from path to path.
-
-    Parameters
-    ----------
-    default_prob : array_like of shape (n_obligors,)
-        One-year probabilities in [0, 1], **ascending**.
-    losses : array_like of shape (n_obligors,)
-        Loss if the obligor defaults (exposure times loss given default), in currency, not negative.
-    correlation : float
-        Asset correlation, ``0 <= correlation < 1``.
-
-    Returns
-    -------
-    PreparedSegment
-
-    Raises
-    ------
-    NumericalError
-        If a probability, loss or the correlation is not finite or out of range, if the two arrays differ in
-        length, or if the probabilities do not ascend.
-    """
-    probability = np.ascontiguousarray(_checked_probability(default_prob, "default_prob"))
-    loss = np.ascontiguousarray(losses, dtype=np.float64)
-    _check_correlation(correlation)
-    if probability.ndim != 1 or probability.shape != loss.shape:
-        raise NumericalError(
-            f"default_prob and losses must be vectors of one length, shapes were "
-            f"{probability.shape} and {loss.shape}"
-        )
-    if not np.isfinite(loss).all() or (loss < 0.0).any():
-        raise NumericalError("every loss at default must be finite and not negative")
-    if (np.diff(probability) < 0.0).any():
-        raise NumericalError("default_prob must ascend")
-    return PreparedSegment(
-        thresholds=np.asarray(ndtri(probability), dtype=np.float64),
-        losses=loss,
-        bins=_bins(probability, BIN_RATIO, LONG_RUN),
-        correlation=float(correlation),
-    )
-
-
-def draw_default_losses(
-    segment: PreparedSegment, factors: FloatArray, generator: np.random.Generator
-) -> FloatArray:
-    """Draw who defaults on each path and add up what it costs.
-
-    Parameters
-    ----------
-    segment : PreparedSegment
-        From `prepare_segment`.
-    factors : ndarray of shape (n_paths,)
-        Systematic factor per path; low is bad.
-    generator : numpy.random.Generator
-        Stream of the idiosyncratic draws; advanced by as much as the defaults need.
-
-    Returns
-    -------
-    ndarray of shape (n_paths,)
-        Loss per path, in the currency of the segment; positive is a loss.
-
-    Raises
-    ------
-    NumericalError
-        If a factor is not finite.
-    """
-    if not np.isfinite(factors).all():
-        raise NumericalError("every factor value must be finite")
-    drawn: FloatArray = _walk(
-        generator,
-        np.ascontiguousarray(factors, dtype=np.float64),
-        segment.thresholds,
-        segment.losses,
-        segment.bins,
-        math.sqrt(segment.correlation),
-        math.sqrt(1.0 - segment.correlation),
-    )
-    return drawn
 
 
 def draw_systematic(seed: int, *, block: int, n_factors: int, n_paths: int) -> FloatArray:
@@ -351,7 +178,7 @@ def prepare_draws(model: LossModel) -> PreparedModel:
         probability[np.isneginf(model.thresholds)] = 0.0
         probability[np.isposinf(model.thresholds)] = 1.0
     bin_cells, bins = _cell_bins(
-        probability, model.cells, CELL_BIN_RATIO, LONG_RUN, BIN_COST, JUMP_COST, OBLIGOR_COST
+        probability, model.cells, BIN_RATIO, LONG_RUN, BIN_COST, JUMP_COST, OBLIGOR_COST
     )
     return PreparedModel(
         model=model, bin_cells=bin_cells, bins=bins, tables=quantile_tables(model.recoveries)
@@ -512,19 +339,6 @@ def _draw_segment(
     return n_defaults
 
 
-def _checked_probability(values: npt.ArrayLike, name: str) -> FloatArray:
-    probability = np.asarray(values, dtype=np.float64)
-    # Written so that NaN fails too.
-    if not ((probability >= 0.0) & (probability <= 1.0)).all():
-        raise NumericalError(f"every {name} must lie in [0, 1]")
-    return probability
-
-
-def _check_correlation(correlation: float) -> None:
-    if not 0.0 <= correlation < 1.0:
-        raise NumericalError(f"correlation must lie in [0, 1), was {correlation}")
-
-
 @njit(cache=True, nogil=True)
 def _bins(probability, ratio, long_run):  # type: ignore[no-untyped-def]  # Numba infers the types
     n = probability.shape[0]
@@ -576,36 +390,3 @@ def _cell_bins(probability, cells, ratio, long_run, bin_cost, jump_cost, obligor
             n_bins += 1
     firsts[n_cells] = n_bins
     return firsts, bins[:n_bins].copy()
-
-
-@njit(cache=True, nogil=True)
-def _walk(generator, factors, thresholds, losses, bins, loading, residual):  # type: ignore[no-untyped-def]  # Numba infers the types
-    # Phi(x) = erfc(-x / sqrt(2)) / 2 keeps its relative precision far in the lower tail.
-    scale = 1.0 / (residual * math.sqrt(2.0))
-    totals = np.empty(factors.shape[0])
-    for path in range(factors.shape[0]):
-        shift = loading * factors[path]
-        total = 0.0
-        for index in range(bins.shape[0] - 1):
-            position = bins[index]
-            stop = bins[index + 1]
-            highest = thresholds[stop - 1]
-            p_max = 0.5 * math.erfc((shift - highest) * scale)
-            if p_max <= 0.0:
-                continue
-            # The floor of an exponential variable of this rate counts the failures before a success.
-            rate = math.inf if p_max >= 1.0 else -math.log1p(-p_max)
-            while True:
-                skip = generator.standard_exponential() / rate
-                # Compared as floats: for a tiny p_max the step exceeds every integer.
-                if skip >= stop - position:
-                    break
-                position += int(skip)
-                threshold = thresholds[position]
-                if threshold == highest or generator.random() * p_max < 0.5 * math.erfc(
-                    (shift - threshold) * scale
-                ):
-                    total += losses[position]
-                position += 1
-        totals[path] = total
-    return totals

@@ -26,7 +26,6 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
 
 from acceleray.errors import NumericalError
 from acceleray.numerics.credit_importance_draw import (
@@ -209,6 +208,9 @@ def _climb(
     model: LossModel, book: LossBook, costs: FloatArray, target: float, start: FloatArray
 ) -> tuple[float, FloatArray, float]:
     """Height, factors and scale of W at the top of the log density of the factors given the loss."""
+    # Only an aim needs it, and its import takes long for a worker that draws.
+    from scipy.optimize import minimize
+
     unit = float(costs.max())
     sizes, aimed, has_mixing = costs / unit, target / unit, math.isfinite(model.dof)
     inverse, loadings = 1.0 / model.residual, np.ascontiguousarray(model.loadings)

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from acceleray.config.credit import CreditSettings
-from acceleray.domain.tables import contract
+from acceleray.numerics.credit import prepare_draws
 from acceleray.numerics.credit_exact import exact_law
 from acceleray.numerics.credit_model import LossModel, default_thresholds
+from acceleray.numerics.expected_loss import expected_loss
 from acceleray.numerics.irb import asrf_default_rate, irb_capital_rate
+from acceleray.numerics.loss_curve import aim, curve_block, prepare
+from acceleray.numerics.loss_curve_estimates import loss_curve
 from acceleray.numerics.recovery import Recoveries
-from acceleray.risk.credit import credit_scenarios, draw_credit_losses
-from acceleray.risk.credit_book import CreditBook, read_credit_book
-from acceleray.risk.credit_measures import measure_credit_losses
-from acceleray.risk.credit_models import CreditStress, stress_credit_book
+from acceleray.numerics.sobol import sobol_uniforms
+from acceleray.risk.credit import draw_plain_paths
 from acceleray.validation.books import sampled_tail
-from acceleray.validation.case import Found, NotCovered
+from acceleray.validation.case import Found
 
 __all__ = ["exact_book", "exchangeable_book", "factor_book", "factor_model", "granular_limit", "risk_weights"]
 
@@ -60,11 +60,18 @@ def risk_weights(inputs: Mapping[str, Any]) -> dict[str, Found]:
 
 def exchangeable_book(inputs: Mapping[str, Any]) -> dict[str, Found]:
     """Simulate equal obligors under one common factor."""
-    n = inputs["n_obligors"]
-    book, stress = _entered(np.full(n, inputs["default_prob"]), np.ones(n), inputs["correlation"])
-    losses = draw_credit_losses(
-        book, [stress], seed=inputs["seed"], n_paths=inputs["n_paths"], block_size=_BLOCK_SIZE
-    )[0, :, 0]
+    n, loading = inputs["n_obligors"], math.sqrt(inputs["correlation"])
+    model = _loss_model(
+        np.full(n, inputs["default_prob"]), np.ones(n), np.full((1, 1), loading), np.array([0, n])
+    )
+    losses = draw_plain_paths(
+        (prepare_draws(model),),
+        (_SEGMENT,),
+        seed=inputs["seed"],
+        n_paths=inputs["n_paths"],
+        block_size=_BLOCK_SIZE,
+        distributed=False,
+    )[0, 0]
     found = sampled_tail(losses, inputs)
     for least in inputs.get("at_least", ()):
         share = float((losses >= least).mean())
@@ -93,23 +100,28 @@ def exact_book(inputs: Mapping[str, Any]) -> dict[str, Found]:
     return found
 
 
-def factor_book(inputs: Mapping[str, Any]) -> dict[str, Found | NotCovered]:
-    """Compute the expected loss of a book with 21 factors; its tail needs a method for so many."""
-    count = inputs["n_obligors"]
-    number = np.arange(1, count + 1)
-    default_prob = 0.01 * (1.0 + np.sin(16.0 * math.pi * number / count))
-    book, stress = _entered(default_prob, np.linspace(1.0, 100.0, count), 0.0)
-    losses = draw_credit_losses(book, [stress], seed=0, n_paths=_BLOCK_SIZE, block_size=_BLOCK_SIZE)
-    figures = measure_credit_losses(
-        book, [stress], losses, levels=(0.99,), interval_level=0.95, seed=0
-    ).to_pylist()
-    expected = next(row["value"] for row in figures if row["measure"] == "expected_loss")
-    found: dict[str, Found | NotCovered] = {"expected loss": Found(value=expected)}
-    missing = NotCovered(
-        reason="the night's simulation has one common factor, this book has 21 (`factor_model`); only its "
-        "expected loss, which no dependence changes, can be computed"
-    )
-    return found | {f"P(loss > {threshold})": missing for threshold in inputs["above"]}
+def factor_book(inputs: Mapping[str, Any]) -> dict[str, Found]:
+    """Compute the expected loss of a book with 21 factors, and its loss curve along Sobol lines."""
+    model = factor_model(inputs["n_obligors"])
+    found = {"expected loss": Found(value=math.fsum(expected_loss(model)))}
+    aimed = aim(model, inputs["tail_prob"])
+    book = prepare(model, replace(aimed, losses=np.array(inputs["above"], dtype=np.float64)))
+    scrambles = []
+    for replicate in range(inputs["scrambles"]):
+        points = sobol_uniforms(
+            inputs["seed"],
+            block=replicate,
+            block_size=inputs["points"],
+            n_paths=inputs["points"],
+            n_dims=aimed.n_dims,
+            replicates=inputs["scrambles"],
+        )
+        scrambles.append(curve_block(book, points))
+    shares = loss_curve(book.losses, scrambles, unit=book.unit).above
+    errors = shares.std(axis=0, ddof=1) / math.sqrt(len(scrambles))
+    for threshold, share, error in zip(inputs["above"], shares.mean(axis=0), errors, strict=True):
+        found[f"P(loss > {threshold})"] = Found(value=float(share), standard_error=float(error))
+    return found
 
 
 def factor_model(n_obligors: int) -> LossModel:
@@ -148,30 +160,3 @@ def _loss_model(
         systematic=lengths,
         segments=np.array([0, lengths.size]),
     )
-
-
-def _entered(
-    default_prob: np.ndarray[Any, np.dtype[np.float64]],
-    exposure: np.ndarray[Any, np.dtype[np.float64]],
-    correlation: float,
-) -> tuple[CreditBook, CreditStress]:
-    """Read a book of one segment as from a file, and leave it unshocked."""
-    count = default_prob.size
-    columns = {
-        "obligor_id": pa.array([f"{i:06d}" for i in range(count)]),
-        "segment": pa.array([_SEGMENT] * count),
-        "ead": pa.array(exposure),
-        "default_prob": pa.array(default_prob),
-        "lgd": pa.array(np.ones(count)),
-    }
-    schema = contract("raw.obligors").schema
-    obligors = pa.table(
-        [
-            columns[field.name].cast(field.type) if field.name in columns else pa.nulls(count, field.type)
-            for field in schema
-        ],
-        schema=schema,
-    )
-    book = read_credit_book(obligors, CreditSettings(correlation={_SEGMENT: correlation}))
-    (scenario,) = credit_scenarios([])
-    return book, stress_credit_book(book, scenario)

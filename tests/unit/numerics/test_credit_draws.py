@@ -88,7 +88,7 @@ def test_every_set_of_defaulters_has_its_exact_probability(monkeypatch, jumps):
     # One cell of unlike obligors, so that candidates of a jump are thinned; powers of two tell who defaulted.
     if jumps:
         monkeypatch.setattr(credit, "OBLIGOR_COST", 1e6)
-        monkeypatch.setattr(credit, "CELL_BIN_RATIO", 2.0)
+        monkeypatch.setattr(credit, "BIN_RATIO", 2.0)
     model = loan_book([0.20, 0.22, 0.25, 0.29], [1.0, 2.0, 4.0, 8.0], [0.5], cells=[0, 4])
     prepared = prepare_draws(model)
     assert len(prepared.bins) == (1 if jumps else 0)

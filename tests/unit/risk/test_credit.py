@@ -14,15 +14,17 @@ from acceleray.domain.tables import contract
 from acceleray.errors import InputDataError, MissingDataError
 from acceleray.numerics.irb import asrf_default_rate, irb_capital_rate
 from acceleray.numerics.tail import expected_shortfall, value_at_risk
-from acceleray.risk.credit import draw_credit_losses, simulate_credit
-from acceleray.risk.credit_book import read_credit_book
-from acceleray.risk.credit_models import stress_credit_book
+from acceleray.risk.credit import credit_losses
+from acceleray.risk.credit_measures import credit_table
 
 SCHEMA = contract("raw.obligors").schema
 LEVELS = (0.95, 0.99, 0.999)
 CORRELATION = {"retail": 0.08, "sme": 0.14, "corporate": 0.2}
 SETTINGS = SimulateSettings(
-    seed=5, credit=CreditSettings(n_paths=2300, block_size=500, correlation=CORRELATION, levels=LEVELS)
+    seed=5,
+    credit=CreditSettings(
+        n_paths=2300, block_size=500, correlation=CORRELATION, levels=LEVELS, method="plain"
+    ),
 )
 BASE = Scenario(name="base", book="credit")
 
@@ -60,6 +62,14 @@ def credit_scenario(name: str, **change: object) -> Scenario:
 
 RECESSION = credit_scenario("recession", default_prob={"scale": 1.8}, lgd={"add": 0.07})
 BOOK = make_book()
+
+
+def simulate_credit(obligors, scenarios, settings):
+    losses = credit_losses(obligors, scenarios, settings)
+    confidence = settings.interval_level
+    return credit_table(losses, levels=settings.credit.levels, interval_level=confidence)
+
+
 RESULT = simulate_credit(BOOK, [BASE, RECESSION], SETTINGS)
 
 
@@ -74,14 +84,8 @@ def find(result: pa.Table, measure: str, *, segment="*", scenario="base", level=
 
 
 def paths(table: pa.Table, scenarios=(BASE,), *, settings=SETTINGS) -> np.ndarray:
-    book = read_credit_book(table, settings.credit)
-    return draw_credit_losses(
-        book,
-        [stress_credit_book(book, scenario) for scenario in scenarios],
-        seed=settings.seed,
-        n_paths=settings.credit.n_paths,
-        block_size=settings.credit.block_size,
-    )
+    """Losses by scenario, path and segment."""
+    return credit_losses(table, scenarios, settings).plain.transpose(0, 2, 1)
 
 
 def replace(table: pa.Table, column: str, values: object) -> pa.Table:

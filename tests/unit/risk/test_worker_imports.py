@@ -37,7 +37,7 @@ MODULES = {
     "blocks": (NUMBA, LATER | ARROW),
     "importance": (NUMBA, LATER | ARROW),
     "forecast_blocks": (f"{NUMBA}, pyarrow.compute", LATER),
-    "credit": (f"{NUMBA}, scipy.special, pyarrow.compute", set()),
+    "credit_blocks": (f"{NUMBA}, scipy.special, pyarrow.compute", set()),
     "volatility_fits": ("numpy", LATER | ARROW | {"numba", "scipy"}),
 }
 RUNS = 7
