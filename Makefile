@@ -3,13 +3,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test check bench docs fault clean
+.PHONY: run test prove check bench docs fault clean
 
 run: $(INSTALLED)
 	cd examples/sp500 && ../../$(BIN)/acceleray run
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+# Every repetition of the random experiments, of which `make test` runs a sample.
+prove: $(INSTALLED)
+	ACCELERAY_PROVE=full $(BIN)/python -m pytest tests/property tests/reference
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -29,11 +33,14 @@ fault: $(INSTALLED)
 clean:
 	rm -rf $(VENV) build
 
+# A night is many short processes. Each would compile every module that it imports if nothing kept the result.
+export PYTHONDONTWRITEBYTECODE :=
+
 # The environment is made anew when the lock or the package's own settings change.
 $(INSTALLED): requirements.lock pyproject.toml
 	@if command -v uv >/dev/null 2>&1; then \
 	  uv venv --quiet --clear --python 3.11 $(VENV) && \
-	  VIRTUAL_ENV=$(CURDIR)/$(VENV) uv pip install --quiet -r requirements.lock && \
+	  VIRTUAL_ENV=$(CURDIR)/$(VENV) uv pip install --quiet --compile-bytecode -r requirements.lock && \
 	  VIRTUAL_ENV=$(CURDIR)/$(VENV) uv pip install --quiet --no-deps -e .; \
 	else \
 	  python3.11 -m venv --clear $(VENV) && \

@@ -13,22 +13,26 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import ValidationError
 
 from acceleray.config.load import load_limits, load_scenarios, load_settings, read_scenarios
 from acceleray.config.models import CreditSettings, SimulateSettings
 from acceleray.domain import book as _book
 from acceleray.domain import market as _market
 from acceleray.domain import scenario as _scenario
+from acceleray.domain.inputs import Rule
 from acceleray.domain.measures import Measure
 from acceleray.domain.scenario import FilteredHistorical, Historical, MonteCarlo
-from acceleray.errors import UsageError
+from acceleray.errors import InputDataError, UsageError
+from acceleray.lake.fitness import LONGEST_CLOSURE_DAYS
 from acceleray.lake.night import NightTables
 from acceleray.lake.single import read_moves, read_valid
 from acceleray.numerics import backtest, tail
 from acceleray.numerics.stopping import StoppingRule
 from acceleray.pipeline import night as _night
 from acceleray.pipeline.journal import latest_run
-from acceleray.risk.credit_losses import CreditLosses, simulate_credit_losses
+from acceleray.risk.credit import credit_losses as _credit_losses
+from acceleray.risk.credit_losses import CreditLosses
 from acceleray.risk.explain import Explanation, explain
 from acceleray.risk.factor_contributions import factor_contributions
 from acceleray.risk.market import revalue
@@ -56,6 +60,7 @@ __all__ = [
     "StoppingRule",
     "Stress",
     "StressedEs",
+    "TCopula",
     "approximations",
     "backtest",
     "credit_losses",
@@ -131,13 +136,20 @@ class Market(_market.Market):
         UsageError
             If `as_of` is not a date like 2018-12-28.
         InputDataError
-            Naming file, line, column and value of what is wrong.
+            Naming file, line, column and value of what is wrong; or if `as_of` lies after the data.
         """
         day = _date("as_of", as_of)
         described = read_valid("factors", factors)
         kinds = dict(zip(described["factor_id"].to_pylist(), described["kind"].to_pylist(), strict=True))
         observed = read_valid("market", market, as_of=day, factor_kinds=kinds)
-        return _market.Market.from_observations(observed, described, day)
+        found = _market.Market.from_observations(observed, described, day)
+        newest = found.dates[-1].astype(dt.date)
+        if {"spot", "fx"} & set(kinds.values()) and (day - newest).days > LONGEST_CLOSURE_DAYS:
+            raise InputDataError(
+                f"as_of {day} lies outside the data: the newest price known then is of {newest}",
+                hint=Rule.AS_OF.hint,
+            )
+        return found
 
 
 def _date(name: str, value: str | dt.date) -> dt.date:
@@ -210,18 +222,42 @@ class CreditBook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GaussianCopula:
-    """One systematic factor, normal like the obligors' own risks.
+    """Who defaults together: latent factors, normal like the obligors' own risks; a low factor is bad.
 
     Parameters
     ----------
-    correlation : dict of str to float
-        Asset correlation of every segment of the book, 0 <= rho < 1.
     seed : int
         Seed of the simulation.
+    correlation : mapping of str to float
+        Asset correlation of each segment through the factor that the whole book has in common; every segment
+        without loadings in the book needs one, 0 <= rho < 1.
+    sector_correlation, country_correlation : mapping of str to float
+        Further shares of variance that the obligors of a sector, or of a country, have in common.
+    factor_correlation : mapping of str to mapping of str to float
+        Correlations between latent factors, each pair once.
+    lgd_correlation : mapping of str to float
+        Correlation, by segment, of a random loss given default with the systematic state of its obligor.
     """
 
-    correlation: dict[str, float]
     seed: int = 0
+    correlation: Mapping[str, float] = field(default_factory=dict)
+    sector_correlation: Mapping[str, float] = field(default_factory=dict)
+    country_correlation: Mapping[str, float] = field(default_factory=dict)
+    factor_correlation: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    lgd_correlation: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TCopula(GaussianCopula):
+    """The same with one chi-square variable for the whole book, which makes extremes come together.
+
+    Parameters
+    ----------
+    dof : float
+        Degrees of freedom, above 2.
+    """
+
+    dof: float
 
 
 def credit_losses(
@@ -230,34 +266,64 @@ def credit_losses(
     *,
     scenarios: str | Path | None = None,
     n_paths: int = 10_000,
+    method: str = "auto",
+    levels: tuple[float, ...] = (0.95, 0.99, 0.999),
 ) -> CreditLosses:
-    """Simulate the one-year losses of a loan book.
+    """Estimate the one-year losses of a loan book.
 
     Parameters
     ----------
     loans : CreditBook
         The book.
-    model : GaussianCopula
+    model : GaussianCopula or TCopula
         The dependence, and the seed.
     scenarios : path, optional
         A ``scenarios.yaml``; its credit scenarios are run. Without it the base case runs.
     n_paths : int
-        Paths per scenario; all scenarios share their random streams.
+        Paths per scenario of the methods that draw defaults; all scenarios share their random streams.
+    method : str
+        ``auto``, ``plain``, ``importance``, ``conditional`` or ``exact``; see the settings' reference.
+    levels : tuple of float
+        Levels that importance sampling aims at, and at which methods are compared with plain paths.
 
     Returns
     -------
     CreditLosses
-        Loss per path, by scenario and segment.
+        To be asked for VaR, ES and exceedance probabilities, by scenario and segment.
+
+    Raises
+    ------
+    InputDataError
+        If the book or a scenario cannot be used, or does not suit the method.
+    UsageError
+        If a setting is out of range.
     """
     chosen = [
         scenario
         for scenario in (read_scenarios(Path(scenarios)) if scenarios else ())
-        if scenario.book == "credit"
+        if scenario.reaches_credit
     ]
-    settings = SimulateSettings(
-        seed=model.seed, credit=CreditSettings(n_paths=n_paths, correlation=model.correlation)
-    )
-    return simulate_credit_losses(loans.obligors, chosen, settings)
+    given = {name: getattr(model, name) for name in _DEPENDENCE}
+    try:
+        credit = CreditSettings.model_validate(
+            given
+            | {"n_paths": n_paths, "method": method, "levels": levels, "dof": getattr(model, "dof", None)}
+        )
+        settings = SimulateSettings(seed=model.seed, credit=credit)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"credit_losses: {where}: {first['msg']}, was {first['input']!r}") from error
+    return _credit_losses(loans.obligors, chosen, settings)
+
+
+_DEPENDENCE = (
+    "correlation",
+    "sector_correlation",
+    "country_correlation",
+    "factor_correlation",
+    "lgd_correlation",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

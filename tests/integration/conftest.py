@@ -60,10 +60,10 @@ def _market() -> str:
     return "\n".join(lines) + "\n"
 
 
-OBLIGORS = """obligor_id,segment,ead,default_prob,lgd,rating
-L1,retail,1000,0.02,0.45,BB
-L2,sme,50000.25,0.031,0.4,
-L3,corporate,1e6,0.004,0.6,A
+OBLIGORS = """obligor_id,segment,ead,default_prob,lgd,rating,currency,lgd_std,loading_oil,loading_rates
+L1,retail,1000,0.02,0.45,BB,,0.2,,
+L2,sme,50000.25,0.031,0.4,,EUR,,0.3,-0.2
+L3,corporate,1e6,0.004,0.6,A,USD,,,0.4
 """
 
 PORTFOLIOS = """portfolio_id,nav,benchmark_id

@@ -71,11 +71,35 @@ def test_unknown_column_with_did_you_mean(inputs_project):
     assert "did you mean 'spread_factor'?" in found["message"]
 
 
-def test_a_column_for_a_later_version_is_refused_not_ignored(inputs_project):
-    inputs_project.replace("obligors", ",rating", ",loading_oil")
-    found = _only(_findings(inputs_project))
-    assert found["column"] == "loading_oil"
-    assert "not used by this version" in found["message"]
+def test_loadings_and_currencies_of_obligors(inputs_project):
+    checked = load_inputs(inputs_project.settings(), inputs_project.path)
+    rows = {row["obligor_id"]: row for row in checked.tables["raw.obligors"].to_pylist()}
+    assert rows["L1"]["loadings"] == []
+    assert rows["L2"]["loadings"] == [("oil", 0.3), ("rates", -0.2)]
+    assert rows["L3"]["loadings"] == [("rates", 0.4)]
+    assert [rows[name]["currency"] for name in ("L1", "L2", "L3")] == [None, "EUR", "USD"]
+    assert rows["L1"]["lgd_std"] == 0.2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "column", "value", "message"),
+    [
+        ("EUR,,0.3", "EUR,,3", "loading_oil", "3", "must be from -1 to 1"),
+        ("EUR,,0.3", "EUR,,x", "loading_oil", "x", "is not a number"),
+        ("EUR,,0.3", "EUR,,nan", "loading_oil", "nan", "is not a finite number"),
+        ("EUR,,0.3", "CHF,,0.3", "currency", "CHF", "is not the base currency USD and has no fx factor"),
+        ("EUR,,0.3", "euro,,0.3", "currency", "euro", "is not a three-letter code"),
+        ("BB,,0.2", "BB,,0.4975", "lgd_std", "0.4975", "must be below sqrt(lgd * (1 - lgd))"),
+        ("BB,,0.2", "BB,,20", "lgd_std", "20", "is percent where a fraction is meant"),
+    ],
+)
+def test_bad_cells_of_obligors(inputs_project, old, new, column, value, message):
+    line = inputs_project.replace("obligors", old, new)
+    # A code that is none has no exchange rate either.
+    found, *_ = [each for each in _findings(inputs_project) if each.column == column]
+    assert (found.code, found.file, found.line) == (3, "inputs/obligors.csv", line)
+    assert found.value == value
+    assert message in found.message
 
 
 def test_duplicated_position(inputs_project):
@@ -178,6 +202,33 @@ def test_scenario_on_an_unknown_factor(inputs_project):
     assert "unknown factor 'VXI'; did you mean 'VIX'?" in found["message"]
 
 
+def test_scenario_on_an_unknown_latent_factor(inputs_project):
+    path = inputs_project.path / "scenarios.yaml"
+    shock = "{select: {credit_factor: oill}, move: {set: -2}}"
+    path.write_text(f"- name: dear oil\n  book: credit\n  shocks:\n    - {shock}\n")
+    found = _only(_findings(inputs_project))
+    assert (found["code"], found["file"], found["line"]) == (3, "scenarios.yaml", 4)
+    assert "selects an unknown credit factor 'oill'; did you mean 'oil'?" in found["message"]
+    path.write_text(path.read_text().replace("oill", "oil"))
+    assert _findings(inputs_project) == []
+
+
+@pytest.mark.parametrize(
+    ("market_map", "message"),
+    [
+        ({"wrold": {"SPX": 0.5}}, "unknown credit factor 'wrold'; did you mean 'world'?"),
+        ({"world": {"SPY": 0.5}}, "'SPY' is not a factor that moves; did you mean 'SPX'?"),
+        ({"rates": {"usd:1y": 0.5}}, "'usd:1y' is not a factor that moves"),
+    ],
+)
+def test_map_of_unknown_factors(inputs_project, market_map, message):
+    credit = {"correlation": {"retail": 0.1}, "market_map": market_map}
+    found = _only(_findings(inputs_project, simulate={"credit": credit}))
+    assert (found["code"], found["file"]) == (3, "acceleray.yaml")
+    assert found["column"] == f"simulate.credit.market_map.{next(iter(market_map))}"
+    assert message in found["message"]
+
+
 def test_scenario_on_an_unknown_segment(inputs_project):
     path = inputs_project.path / "scenarios.yaml"
     path.write_text(path.read_text().replace("retail", "retial"))
@@ -244,7 +295,7 @@ def test_a_rejected_row_is_named_as_the_cause_further_on(inputs_project):
         ("instruments", "2500,2019-03-15", ",2019-03-15", "strike", "kind option needs it"),
         ("instruments", "2500,2019-03-15", "2500,2019-02-30", "expiry", "not a date"),
         ("instruments", "2018-06-01,2038-06-01", "2038-06-01,2018-06-01", "maturity", "after issue_date"),
-        ("instruments", "0.04,2,100", "0.04,3,100", "frequency", "not one of 0, 1, 2, 4, 12"),
+        ("instruments", "0.04,2,100", "0.04,5,100", "frequency", "not one of 0, 1, 2, 3, 4, 6, 12"),
         ("instruments", "VIX,spx_yield", "SPX,spx_yield", "vol_factor", "not a factor of kind implied_vol"),
         ("instruments", "spx_yield,usd", "spx_yield,eur", "discount_curve", "not a curve"),
         ("factors", "SAP,spot,EUR,5", "SAP,spott,EUR,5", "kind", "not one of spot"),

@@ -1,13 +1,11 @@
 """A whole night on the small project, and what may be said about it afterwards."""
 
 import json
-import shutil
 
 import pytest
 
-from acceleray.lake.night import NightTables
 from acceleray.pipeline.plan import STAGES
-from tests.nights import acceleray, content_hashes, run_directory
+from tests.nights import acceleray, run_directory
 
 pytestmark = pytest.mark.night
 
@@ -23,84 +21,6 @@ def test_a_night_ends_with_a_report_and_says_little(small_night):
     assert len(lines) <= 60
     assert "\r" not in done.stderr
     assert not [line for line in lines if "Warning" in line or "WARN" in line], done.stderr
-
-
-def test_one_cpu_gives_the_same_bits(small_night, tmp_path):
-    project, _ = small_night
-    other = tmp_path / "project"
-    shutil.copytree(project, other, ignore=shutil.ignore_patterns("lake", "runs"))
-    done = acceleray("run", "-C", str(other), "--set", "targets.laptop.cpus=1")
-    assert done.returncode == 0, done.stderr
-    one, two = content_hashes(other), content_hashes(project)
-    compared = [name for name in two if name.startswith(("result.", "params."))]
-    assert len(compared) >= 14
-    assert {name: one[name] for name in compared} == {name: two[name] for name in compared}
-
-
-def _with_capital(project):
-    """Give the small project a fund, issuers and volumes, NAVs and a benchmark."""
-    folder = project / "inputs"
-    lines = (folder / "instruments.csv").read_text().strip().split("\n")
-    more = {"ALPHA": ",AAA,10000", "BRAVO": ",BBB,5000"}
-    rows = [f"{line}{more.get(line.split(',')[0], ',,')}" for line in lines[1:]]
-    rows.append("TRACKER,fund,USD,EXAMPLE_INDEX,0.01,,,,,,,,,,,,,,,TRK,20000")
-    (folder / "instruments.csv").write_text("\n".join([f"{lines[0]},issuer_id,adv", *rows]) + "\n")
-    with (folder / "positions.csv").open("a") as positions:
-        positions.write("Equity/Long,TRACKER,4000\n")
-    files = {
-        "portfolios": "portfolio_id,nav,benchmark_id\nFund,5000000,MIX\nEquity/Long,,MIX\n",
-        "benchmarks": "benchmark_id,instrument_id,weight\nMIX,TRACKER,0.6\nMIX,BOND_2030,0.35\n",
-        "holdings": "fund_id,instrument_id,weight\nTRACKER,ALPHA,0.5\nTRACKER,CHARLIE,0.45\n",
-    }
-    for name, text in files.items():
-        (folder / f"{name}.csv").write_text(text)
-    (project / "limits.yaml").write_text(
-        "- {portfolio_id: Fund, type: leverage, unit: share, warning: 0.1, limit: 0.2}\n"
-        "- {portfolio_id: Fund, type: tracking_error, unit: share, warning: 5, limit: 6}\n"
-        "- {portfolio_id: Fund, type: VaR, unit: share, warning: 0.5, limit: 0.6}\n"
-        "- {portfolio_id: Equity/Long, type: liquidity, unit: days, warning: 10, limit: 20}\n"
-    )
-    return [f"--set=inputs.{name}=inputs/{name}.csv" for name in files]
-
-
-def test_a_night_with_capital_benchmarks_and_holdings(small_night, tmp_path):
-    project = tmp_path / "project"
-    shutil.copytree(small_night[0], project, ignore=shutil.ignore_patterns("lake", "runs"))
-    done = acceleray("run", "-C", str(project), *_with_capital(project))
-    assert done.returncode == 0, done.stderr
-    (run_id,) = (path.name for path in (project / "runs").iterdir() if path.is_dir())
-    tables = NightTables(root=project / "lake", run_id=run_id)
-    found = {
-        (row["portfolio_id"], row["measure"], row["member_id"]): row
-        for row in tables.read("result.portfolio").to_pylist()
-    }
-    assert found["Fund", "nav", ""]["value"] == 5e6
-    assert found["Fund", "tracking_error", ""]["value"] > 0
-    # BRAVO: 15 000 units at a fifth of 5000 a day; ALPHA takes ten days, TRACKER one.
-    assert found["Equity/Long", "days_to_liquidate_largest", ""]["value"] == 15_000 / (0.2 * 5000)
-    assert found["Equity/Long", "instruments_without_adv", ""]["value"] == 1.0
-    parts = [row["value"] for key, row in found.items() if key[:2] == ("Fund", "active_ES") and key[2]]
-    total = found["Fund", "active_ES", ""]["value"]
-    assert sum(parts) == pytest.approx(total, rel=1e-9)
-    # The fund moves with what it holds, path by path.
-    pnl = tables.read("result.pnl").to_pandas()
-    own = pnl[(pnl.method == "historical") & (pnl.horizon_days == 1) & (pnl.portfolio_id == "Equity/Long")]
-    paths = own.pivot(index="scenario", columns="instrument_id", values="pnl")
-    worth = {row["instrument_id"]: row["market_value"] for row in tables.read("result.values").to_pylist()}
-    held = 0.5 * paths.ALPHA / worth["ALPHA"] + 0.45 * paths.CHARLIE / worth["CHARLIE"]
-    assert paths.TRACKER.to_numpy() == pytest.approx(
-        (held * worth["TRACKER"]).to_numpy(), abs=1e-9 * worth["TRACKER"]
-    )
-    limits = {row["type"]: row["state"] for row in tables.read("check.limits").to_pylist()}
-    assert limits == {
-        "leverage": "breach",
-        "tracking_error": "inside",
-        "VaR": "inside",
-        "liquidity": "warning",
-    }
-    page = (run_directory(project) / "report.html").read_text()
-    assert "of NAV" in page
-    assert "15.0 days" in page
 
 
 def test_retry_with_nothing_to_do_computes_nothing(small_night):

@@ -7,18 +7,21 @@ import pyarrow as pa
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from acceleray.config.models import CreditSettings, Scenario, SimulateSettings
+from acceleray.config.models import CreditSettings, SimulateSettings
 from acceleray.domain.tables import contract
-from acceleray.risk.credit import draw_credit_losses, simulate_credit
-from acceleray.risk.credit_book import read_credit_book, stress_credit_book
+from acceleray.risk.credit import credit_losses
+from acceleray.risk.credit_measures import credit_table
 
 SETTINGS = SimulateSettings(
     seed=3,
     credit=CreditSettings(
-        n_paths=60, block_size=25, correlation={"a": 0.0, "b": 0.3, "c": 0.9}, levels=(0.9,)
+        n_paths=60,
+        block_size=25,
+        correlation={"a": 0.0, "b": 0.3, "c": 0.9},
+        levels=(0.9,),
+        method="plain",
     ),
 )
-BASE = Scenario(name="base", book="credit")
 # A probability that underflows, the bounds, and values close enough to share a bin.
 PROBABILITIES = st.sampled_from([0.0, 1e-300, 1e-9, 0.01, 0.011, 0.012, 0.3, 0.999, 1.0])
 OBLIGORS = st.fixed_dictionaries(
@@ -38,9 +41,12 @@ def table(obligors):
 
 
 def paths(obligors):
-    book = read_credit_book(obligors, SETTINGS.credit.correlation)
-    stress = stress_credit_book(book, BASE)
-    return draw_credit_losses(book, [stress], seed=3, n_paths=60, block_size=25)[0]
+    """Losses by path and segment."""
+    return credit_losses(obligors, [], SETTINGS).plain[0].T
+
+
+def simulate_credit(obligors):
+    return credit_table(credit_losses(obligors, [], SETTINGS), levels=(0.9,), interval_level=0.95)
 
 
 @settings(max_examples=25, deadline=None)
@@ -48,7 +54,7 @@ def paths(obligors):
 def test_permuting_obligors_changes_nothing(data, obligors):
     book = table(obligors)
     order = data.draw(st.permutations(range(len(obligors))))
-    assert simulate_credit(book.take(order), [], SETTINGS).equals(simulate_credit(book, [], SETTINGS))
+    assert simulate_credit(book.take(order)).equals(simulate_credit(book))
 
 
 @settings(max_examples=25, deadline=None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
+from tests.sampling import sample
 
 from acceleray.numerics import tail
 from acceleray.numerics.draws import quasi_dimensions, quasi_moves
@@ -51,7 +52,7 @@ def _truth(law: str, level: float) -> tuple[float, float]:
 
 @pytest.mark.parametrize(("law", "dof"), [("normal", None), ("t4", 4.0)])
 def test_sobol_intervals_cover(law: str, dof: float | None) -> None:
-    trials, size = 150, 128
+    trials, size = sample(75, of=150), 128
     replicate = replicate_of_paths(size * REPLICATES, size)
     scale = np.linalg.norm(WEIGHTS @ LOADINGS)
     hits = np.zeros(2)
@@ -96,7 +97,7 @@ def test_intervals_cover_after_stopping_early(law: str, measure: str, level: flo
 
 
 def test_sobol_intervals_cover_after_stopping_early() -> None:
-    trials, size, hits = 60, 64, 0
+    trials, size, hits = sample(30, of=60), 64, 0
     rule = StoppingRule(max_paths=64 * 16 * size, relative_error=0.01, measure="ES", level=0.95)
     truth = np.linalg.norm(WEIGHTS @ LOADINGS) * _truth("t4", 0.95)[1]
     for seed in range(trials):

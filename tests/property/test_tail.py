@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
+from tests.sampling import sample
 
 from acceleray.numerics import tail
 
@@ -132,7 +133,7 @@ def test_independent_intervals_cover(law: str, n: int, level: float) -> None:
 @pytest.mark.parametrize("law", ["normal", "t4"])
 @pytest.mark.parametrize(("n", "level"), [(500, 0.99), (500, 0.975), (2000, 0.975)])
 def test_overlapping_intervals_cover(law: str, n: int, level: float) -> None:
-    days, trials = 10, 120 if n == 500 else 60
+    days, trials = 10, sample(60, of=120) if n == 500 else sample(30, of=60)
     # Forty thousand independent ten-day sums stand for the truth; its own error is far below the intervals'.
     truth = _draw(law, (40_000, days), seed=1).sum(axis=1)
     var, es = tail.var(truth, level=level), tail.es(truth, level=level)
@@ -148,7 +149,7 @@ def test_overlapping_intervals_cover(law: str, n: int, level: float) -> None:
             assert estimate.ci_low is not None
             high = np.inf if estimate.ci_high is None else estimate.ci_high
             hits[name] += estimate.ci_low <= true <= high
-    # As above for these trials; the plain percentile bootstrap covers 0.34 to 0.80 here.
+    # As above for these trials, 0.83 at the lowest; the plain percentile bootstrap covers 0.34 to 0.80 here.
     floor = 0.95 - 3 * np.sqrt(0.95 * 0.05 / trials)
     assert hits["var"] / trials >= floor
     assert hits["es"] / trials >= floor

@@ -12,25 +12,23 @@ import math
 import numpy as np
 import pytest
 from scipy.special import ndtr, ndtri
+from tests.loss_books import loan_book
+from tests.loss_books import simulate as draw
 
-from acceleray.numerics.credit import default_generator, draw_default_losses, draw_factors, prepare_segment
 from acceleray.numerics.irb import asrf_default_rate, irb_capital_rate
 from acceleray.numerics.tail import estimate_expected_shortfall, estimate_value_at_risk
 
 
 def simulate(default_prob, losses, *, correlation, n_paths, seed=20181228):
-    """Draw blocks of 5,000 paths, as the distributed simulation does."""
-    segment = prepare_segment(default_prob, losses, correlation=correlation)
-    return np.concatenate(
-        [
-            draw_default_losses(
-                segment,
-                draw_factors(seed, block=block, n_paths=5000),
-                default_generator(seed, block=block, segment="only"),
-            )
-            for block in range(n_paths // 5000)
-        ]
+    """Draw paths of a book of one cell."""
+    order = np.argsort(default_prob, kind="stable")
+    book = loan_book(
+        np.asarray(default_prob)[order],
+        np.asarray(losses)[order],
+        [math.sqrt(correlation)],
+        cells=np.array([0, len(default_prob)]),
     )
+    return draw(book, n_paths, seed=seed)[0]
 
 
 def exact_distribution(default_prob, units, *, correlation):

@@ -131,6 +131,8 @@ def test_historical_figures_equal_plain_numpy(portfolio, horizon, measures, leve
 
 def test_every_figure_follows_from_the_stored_paths(tables, measures):
     pnl = tables.read("result.pnl")
+    owners = pnl["portfolio_id"].combine_chunks().dictionary_encode()
+    names = owners.dictionary.to_pylist()
     nodes = {portfolio for portfolio, *_ in measures}
     # Paths of the stressed figure, which is over the whole history, are not stored.
     for method, horizon in {(row[3], row[2]) for row in measures if row[3] != "stressed_historical"}:
@@ -138,10 +140,12 @@ def test_every_figure_follows_from_the_stored_paths(tables, measures):
             pnl["horizon_days"].to_numpy() == horizon
         )
         scenario = pnl["scenario"].to_numpy()[keep]
-        portfolios = pnl["portfolio_id"].to_numpy(zero_copy_only=False)[keep]
+        owner = owners.indices.to_numpy()[keep]
         values = pnl["pnl"].to_numpy()[keep]
         for node in nodes:
-            inside = np.array([node == "Fund" or (name + "/").startswith(node + "/") for name in portfolios])
+            inside = np.array([node == "Fund" or (name + "/").startswith(node + "/") for name in names])[
+                owner
+            ]
             losses = -np.bincount(scenario[inside], weights=values[inside], minlength=scenario.max() + 1)
             for measure, figure in (
                 ("VaR", value_at_risk(losses, 0.99)),

@@ -105,15 +105,30 @@ _MEANINGS: Mapping[str, Mapping[str, str]] = {
     },
     "obligors": {
         "obligor_id": "Name of the obligor.",
-        "segment": "Segment, with a correlation in `simulate.credit.correlation`.",
-        "ead": "Exposure at default in base currency.",
+        "segment": "Segment, with a correlation in `simulate.credit.correlation` unless the row has "
+        "loadings.",
+        "ead": "Exposure at default in `currency`.",
         "default_prob": "Probability of default within a year, as a fraction.",
         "lgd": "Loss given default as a fraction of `ead`.",
+        "lgd_std": "Standard deviation of a Beta-distributed loss given default with mean `lgd`; a fixed one "
+        "if empty or 0.",
+        "currency": "Currency of `ead`: the base currency, which is meant if empty, or one that has a factor "
+        "of kind `fx`.",
         "asset_class": "`corporate`, `sme`, `mortgage`, `qrre` or `retail`; without it no Basel capital.",
         "maturity_years": "Effective maturity; needed for the capital of `corporate` and `sme`.",
         "sales": "Annual sales in millions of euro; needed for the capital of `sme`.",
         "rating": "Kept, not used in any figure.",
+        "sector": "Sector, with a further correlation in `simulate.credit.sector_correlation` if it has one.",
+        "country": "Country, with a further correlation in `simulate.credit.country_correlation` if it has "
+        "one.",
     },
+}
+
+
+_OPEN_MEANINGS = {
+    "instruments": "Columns of your own, kept with the row.",
+    "obligors": "Weight of the latent factor of that name in the obligor's asset value, as `loading_oil`; "
+    "for one factor the square root of the correlation. Together they are shorter than 1.",
 }
 
 
@@ -164,11 +179,10 @@ def _input(contract: InputContract) -> Iterator[str]:
         cells = (f"`{column.name}`", _WORDS[column.type], filled, _allowed(column), meanings[column.name])
         yield f"| {' | '.join(cells)} |"
     if contract.open_prefix:
-        yield f"| `{contract.open_prefix}…` | text | if known |  | Columns of your own, kept with the row. |"
-    if contract.not_yet:
-        later = ", ".join(f"`{name}`" for name in contract.not_yet)
-        yield ""
-        yield f"Refused, because this version would have to ignore them: {later}."
+        item = contract.table.schema.field(contract.open_column).type.item_type
+        allowed = contract.open_range if item == pa.float64() else ""
+        meaning = _OPEN_MEANINGS[contract.name]
+        yield f"| `{contract.open_prefix}…` | {_WORDS[item]} | if known | {allowed} | {meaning} |"
     if contract.needs and contract.name == "instruments":
         yield ""
         yield "| Kind | Needs |"

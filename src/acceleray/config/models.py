@@ -5,8 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
+from acceleray.config.credit import CreditSettings
+from acceleray.config.fields import Level, Positive, Seed, Strict
+from acceleray.config.scenarios import Scenario, Selector, Shock
 from acceleray.domain.moves import MoveKind
 
 __all__ = [
@@ -33,10 +36,6 @@ __all__ = [
     "TrainSettings",
 ]
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Level = Annotated[float, Field(gt=0.0, lt=1.0)]
-Positive = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
 # The values of domain.market.FactorKind, whose module needs Arrow, which reading settings does not.
 _FactorKind = Literal["spot", "fx", "zero_rate", "credit_spread", "implied_vol", "dividend_yield"]
 
@@ -47,11 +46,7 @@ def _increasing(values: tuple[int, ...]) -> tuple[int, ...]:
     return values
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
-
-
-class BellSettings(_Model):
+class BellSettings(Strict):
     """The exchange whose next open is the deadline."""
 
     exchange: str = "XNYS"
@@ -61,7 +56,7 @@ class BellSettings(_Model):
     """Minutes before the bell by which the report is wanted."""
 
 
-class CurveSettings(_Model):
+class CurveSettings(Strict):
     """A zero curve given as numbers: continuously compounded, ACT/365F, held fixed in every scenario."""
 
     source: str
@@ -82,7 +77,7 @@ class CurveSettings(_Model):
         return self
 
 
-class DividendYieldSettings(_Model):
+class DividendYieldSettings(Strict):
     """A continuous dividend yield given as a number, held fixed in every scenario."""
 
     source: str
@@ -91,7 +86,7 @@ class DividendYieldSettings(_Model):
     """Continuously compounded yield as a fraction."""
 
 
-class InputsSettings(_Model):
+class InputsSettings(Strict):
     """Where each input comes from: a path relative to the project, or ``python:module.function``."""
 
     positions: str = "inputs/positions.csv"
@@ -112,7 +107,7 @@ class InputsSettings(_Model):
     """The loan book; without it no credit figure is computed."""
 
 
-class IngestSettings(_Model):
+class IngestSettings(Strict):
     """What to do with rows that fail validation.
 
     ``stop`` ends the night before any table changes; ``exclude`` keeps the rows in ``raw.rejected`` and goes
@@ -124,7 +119,7 @@ class IngestSettings(_Model):
     4)."""
 
 
-class FeaturesSettings(_Model):
+class FeaturesSettings(Strict):
     """The early-warning label and the reference series of the features."""
 
     horizon_days: Positive = 20
@@ -145,7 +140,7 @@ class FeaturesSettings(_Model):
     """Factor that stands for the short rate."""
 
 
-class CalibrateSettings(_Model):
+class CalibrateSettings(Strict):
     """Search for the early-warning model's hyperparameters, and the risk model's own parameters."""
 
     n_trials: Positive = 12
@@ -183,7 +178,7 @@ class CalibrateSettings(_Model):
     """Decay of the exponentially weighted covariance, tonight's and the backtest's."""
 
 
-class TrainSettings(_Model):
+class TrainSettings(Strict):
     """Data-parallel training and the gate to champion."""
 
     n_workers: Positive = 2
@@ -200,20 +195,7 @@ class TrainSettings(_Model):
     """Who stands behind a promotion when the gate's evidence passes; without a name nothing is promoted."""
 
 
-class CreditSettings(_Model):
-    """One-factor Gaussian copula."""
-
-    n_paths: Positive = 4000
-    """Paths per credit scenario."""
-    block_size: Positive = 500
-    """Paths per task; random streams belong to blocks, so results depend on it."""
-    correlation: dict[str, Fraction] = Field(default_factory=dict)
-    """Asset correlation of each segment, below 1; every segment of the book needs one."""
-    levels: tuple[Level, ...] = (0.95, 0.99, 0.999)
-    """Levels of VaR, ES and economic capital."""
-
-
-class CovarianceSettings(_Model):
+class CovarianceSettings(Strict):
     """How the covariance of daily moves is estimated and, where it must be, repaired."""
 
     method: Literal["ewma", "shrinkage"] = "ewma"
@@ -224,7 +206,7 @@ class CovarianceSettings(_Model):
     (`higham`). Variances stay."""
 
 
-class StoppingSettings(_Model):
+class StoppingSettings(Strict):
     """When a Monte-Carlo set may end before `n_paths`; the results say which rule ended it."""
 
     relative_error: Annotated[float | None, Field(gt=0.0, lt=1.0)] = None
@@ -238,7 +220,7 @@ class StoppingSettings(_Model):
     stopped by the clock is replayed with its recorded number of paths."""
 
 
-class SimulateSettings(_Model):
+class SimulateSettings(Strict):
     """Scenario sets, measures and the block of work."""
 
     seed: Seed = 20181228
@@ -298,7 +280,7 @@ class SimulateSettings(_Model):
         return {kind: MoveKind[name.upper()] for kind, name in self.moves.items()}
 
 
-class ScoreSettings(_Model):
+class ScoreSettings(Strict):
     """Buckets of the early-warning score, as multiples of the model's decision threshold."""
 
     n_actors: Positive = 2
@@ -311,7 +293,7 @@ class ScoreSettings(_Model):
     """A score from this multiple of the decision threshold on is `watch`."""
 
 
-class MonitorSettings(_Model):
+class MonitorSettings(Strict):
     """Drift and backtest thresholds."""
 
     drift_current_days: Positive = 60
@@ -322,7 +304,7 @@ class MonitorSettings(_Model):
     """Population stability index from which a feature is an alert."""
 
 
-class ReportSettings(_Model):
+class ReportSettings(Strict):
     """Texts that only the owner of the data can give."""
 
     approximations: tuple[str, ...] = ()
@@ -331,7 +313,7 @@ class ReportSettings(_Model):
     """Heads everything about the loan book, so that a made-up book can be called what it is."""
 
 
-class TargetSettings(_Model):
+class TargetSettings(Strict):
     """Where the night runs. It changes where, never what."""
 
     cpus: Positive | None = None
@@ -346,7 +328,7 @@ class TargetSettings(_Model):
     """Size of Ray's object store."""
 
 
-class Settings(_Model):
+class Settings(Strict):
     """The whole of acceleray.yaml."""
 
     name: str
@@ -387,78 +369,6 @@ class Settings(_Model):
     """Where a night can run, by name; not part of `settings_id`."""
 
 
-class Selector(_Model):
-    """Which factors a shock moves; every given condition must hold. `id` may be a glob."""
-
-    id: str | None = None
-    """Factor id or a glob such as `SPX*`."""
-    kind: str | None = None
-    """Kind of factor."""
-    curve: str | None = None
-    """Curve of the factor."""
-    currency: str | None = None
-    """Currency of the factor."""
-    segment: str | None = None
-    """Segment of the loan book, or `*` for all; for credit scenarios only."""
-
-    @model_validator(mode="after")
-    def _something(self) -> Selector:
-        if all(value is None for value in (self.id, self.kind, self.curve, self.currency, self.segment)):
-            raise ValueError("select needs at least one of id, kind, curve, currency, segment")
-        return self
-
-
-class Shock(_Model):
-    """One move of the selected factors, or of a segment's default probability or loss given default."""
-
-    select: Selector
-    """What is shocked."""
-    move: dict[Literal["scale", "add", "set"], float] | None = None
-    """`scale`, `add` or `set` the level of the selected factors, as `{scale: 0.8}`."""
-    default_prob: dict[Literal["scale", "add"], float] | None = None
-    """`scale` or `add` to the segment's default probabilities; held within [0, 1]."""
-    lgd: dict[Literal["scale", "add"], float] | None = None
-    """`scale` or `add` to the segment's losses given default; held within [0, 1]."""
-
-    @model_validator(mode="after")
-    def _one_move(self) -> Shock:
-        given = [part for part in (self.move, self.default_prob, self.lgd) if part is not None]
-        if not given or any(len(part) != 1 for part in given):
-            raise ValueError(
-                "a shock needs a move (or default_prob, lgd) with exactly one of scale, add, set"
-            )
-        if self.move is not None and (self.default_prob is not None or self.lgd is not None):
-            raise ValueError("a shock moves market factors or credit parameters, not both")
-        return self
-
-
-class Scenario(_Model):
-    """A named stress: a list of shocks, or a historical window whose moves are replayed."""
-
-    model_config = ConfigDict(populate_by_name=True)
-
-    name: str
-    """Name in the results; no two scenarios may share one."""
-    shocks: tuple[Shock, ...] = ()
-    """Applied in their order to today's levels, after the replayed window if there is one."""
-    from_: Annotated[dt.date | None, Field(alias="from")] = None
-    """First close of a past window whose move is replayed."""
-    to: dt.date | None = None
-    """Last close of that window."""
-    book: Literal["market", "credit"] = "market"
-    """`market` scenarios revalue the book; `credit` scenarios redraw the loan book."""
-
-    @model_validator(mode="after")
-    def _window_or_shocks(self) -> Scenario:
-        if (self.from_ is None) != (self.to is None):
-            raise ValueError("a historical window needs both from and to")
-        if self.from_ is not None and self.to is not None and self.from_ >= self.to:
-            raise ValueError("from must lie before to")
-        if self.from_ is None and not self.shocks and self.book == "market":
-            raise ValueError("a scenario needs shocks, or from and to")
-        return self
-
-
 # Limits whose unit is not an amount or its share of NAV.
 _LIMIT_UNITS = {
     "tracking_error": ("share",),
@@ -468,7 +378,7 @@ _LIMIT_UNITS = {
 }
 
 
-class Limit(_Model):
+class Limit(Strict):
     """A warning and a limit for one measure of one portfolio."""
 
     portfolio_id: str

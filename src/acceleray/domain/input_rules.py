@@ -161,9 +161,10 @@ class InputContract:
     columns : tuple of ColumnRule
         Known columns.
     open_prefix : str
-        Prefix of columns that the user may name freely; they become the map column `open_column`.
-    not_yet : tuple of str
-        Columns that acceleray is designed for and does not use yet: refused rather than ignored.
+        Prefix of columns that the user may name freely; they become the map column `open_column`, of text or
+        of numbers as the table has it.
+    open_range : Range
+        For numbers in them.
     needs : mapping of str to tuple of str
         Columns that a row of a kind must fill.
     amount_column : str or None
@@ -179,7 +180,7 @@ class InputContract:
     columns: tuple[ColumnRule, ...]
     open_prefix: str = ""
     open_column: str = ""
-    not_yet: tuple[str, ...] = ()
+    open_range: Range = field(default_factory=Range)
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     amount_column: str | None = None
     whole: str | None = None

@@ -124,7 +124,7 @@ INSTRUMENTS = InputContract(
         _date("issue_date"),
         _date("maturity"),
         _number("coupon", _RATE),
-        ColumnRule(name="frequency", type=pa.int64(), choices=("0", "1", "2", "4", "12")),
+        ColumnRule(name="frequency", type=pa.int64(), choices=("0", "1", "2", "3", "4", "6", "12")),
         _number("face", _POSITIVE),
         _text("day_count", choices=("30/360", "ACT/360", "ACT/365F", "ACT/ACT")),
         _text("spread_factor"),
@@ -220,12 +220,18 @@ OBLIGORS = InputContract(
         _number("ead", Range(low=0.0), required=True),
         _number("default_prob", _SHARE, required=True),
         _number("lgd", _SHARE, required=True),
+        _number("lgd_std", Range(low=0.0, high=0.5, percent_above=1.0)),
+        _currency(),
         _text("asset_class"),
         _number("maturity_years", Range(low=0.0, high=100.0)),
         _number("sales", Range(low=0.0)),
         _text("rating"),
+        _text("sector"),
+        _text("country"),
     ),
-    not_yet=("currency", "lgd_std", "loading_*"),
+    open_prefix="loading_",
+    open_column="loadings",
+    open_range=Range(low=-1.0, high=1.0),
     amount_column="ead",
 )
 
@@ -323,10 +329,6 @@ def check_columns(contract: InputContract, names: Iterable[str], file: str) -> l
         prefix = contract.open_prefix
         if name in known or (prefix and name.startswith(prefix) and name != prefix):
             continue
-        if _is_not_yet(contract, name):
-            message = f"the column is not used by this version of acceleray and will not be ignored: {name!r}"
-            findings.append(_column_finding(file, name, Rule.UNKNOWN_COLUMN, message))
-            continue
         message = f"unknown column {name!r}{did_you_mean(name, known)}"
         findings.append(_column_finding(file, name, Rule.UNKNOWN_COLUMN, message))
     return findings
@@ -349,12 +351,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     folded = {candidate.casefold(): candidate for candidate in candidates}
     close = get_close_matches(name.casefold(), list(folded), n=1, cutoff=0.6)
     return f"; did you mean {folded[close[0]]!r}?" if close else ""
-
-
-def _is_not_yet(contract: InputContract, name: str) -> bool:
-    return any(
-        name == later or (later.endswith("*") and name.startswith(later[:-1])) for later in contract.not_yet
-    )
 
 
 def _column_finding(file: str, column: str, rule: Rule, message: str) -> Finding:

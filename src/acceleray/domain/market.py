@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from acceleray.domain.alignment import as_of_align
 from acceleray.domain.moves import MoveKind
-from acceleray.errors import InputDataError, MissingDataError, SchemaError
+from acceleray.errors import InputDataError, MissingDataError, NumericalError, SchemaError
 
 __all__ = ["Curve", "Factor", "FactorKind", "Market"]
 
@@ -299,6 +299,14 @@ class Market:
         """Which factors never move, shape (n_factors,)."""
         return np.array([factor.fixed for factor in self.factors], dtype=bool)
 
+    @property
+    def exchange_rates(self) -> dict[str, float]:
+        """Base currency units at `as_of` for one unit of each currency that has exactly one factor."""
+        pairs = zip(self.factors, self.base.tolist(), strict=True)
+        rates = [(factor.currency, level) for factor, level in pairs if factor.kind is FactorKind.FX]
+        names = [currency for currency, _ in rates]
+        return {name: level for name, level in rates if name is not None and names.count(name) == 1}
+
     def column(self, factor_id: str) -> int:
         """Position of a factor.
 
@@ -341,7 +349,7 @@ class Market:
 def _align(factor: Factor, *arrays: Any) -> tuple[FloatArray, DateArray, npt.NDArray[np.int64]]:
     try:
         return as_of_align(*arrays)
-    except ValueError as error:
+    except (ValueError, NumericalError) as error:
         raise InputDataError(f"market: factor {factor.factor_id!r}: {error}") from error
 
 

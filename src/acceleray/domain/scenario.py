@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, get_args
 
 import pyarrow as pa
 
-from acceleray.domain.inputs import did_you_mean
 from acceleray.errors import UsageError
 
 __all__ = [
@@ -23,29 +23,6 @@ __all__ = [
     "Stress",
     "StressScenario",
 ]
-
-
-Sampler = Literal["random", "sobol", "importance"]
-Drift = Literal["zero", "martingale"]
-Step = Literal["daily", "horizon"]
-Scale = Literal["covariance", "dispersion"]
-
-
-def _check_counts(scenarios: Any, *names: str) -> None:
-    for name in names:
-        if getattr(scenarios, name) < 1:
-            raise UsageError(
-                f"{type(scenarios).__name__}: {name} must be at least 1, was {getattr(scenarios, name)}"
-            )
-
-
-def _check_word(scenarios: Any, name: str, words: Any) -> None:
-    word, known = getattr(scenarios, name), get_args(words)
-    if word not in known:
-        raise UsageError(
-            f"{type(scenarios).__name__}: {name} was {word!r}{did_you_mean(str(word), known)}",
-            hint=f"Use one of {', '.join(known)}.",
-        )
 
 
 class Move(StrEnum):
@@ -87,6 +64,26 @@ class StressScenario:
     window: tuple[dt.date, dt.date] | None = None
 
 
+def _require_whole(what: str, number: Any, at_least: int) -> None:
+    """Refuse what is not a whole number, or too small a one: it would be cut off, or mean something else."""
+    whole = hasattr(number, "__index__") and not isinstance(number, bool)
+    if not whole or number < at_least:
+        raise UsageError(f"{what}: expected a whole number from {at_least}, was {number!r}")
+
+
+def _require_choice(what: str, word: Any, choices: Any) -> None:
+    """Refuse a word that means nothing: it would be taken for the default."""
+    if word not in get_args(choices):
+        expected = " or ".join(map(repr, get_args(choices)))
+        raise UsageError(f"{what}: expected {expected}, was {word!r}")
+
+
+_Scale = Literal["covariance", "dispersion"]
+_Sampler = Literal["random", "sobol", "importance"]
+_Drift = Literal["zero", "martingale"]
+_Step = Literal["daily", "horizon"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Historical:
     """The factor moves of the last `window_days` windows of `horizon_days`, all equally likely.
@@ -99,7 +96,10 @@ class Historical:
     overlapping: bool = True
 
     def __post_init__(self) -> None:
-        _check_counts(self, "window_days", "horizon_days")
+        _require_whole("historical.horizon_days", self.horizon_days, 1)
+        _require_whole(
+            "historical.window_days", self.window_days, 1 if self.overlapping else self.horizon_days
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +116,8 @@ class FilteredHistorical:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_counts(self, "window_days", "horizon_days", "n_paths")
+        for name, least in (("window_days", 1), ("horizon_days", 1), ("n_paths", 1), ("seed", 0)):
+            _require_whole(f"filtered_historical.{name}", getattr(self, name), least)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,16 +153,25 @@ class MonteCarlo:
     horizon_days: int = 1
     seed: int = 0
     dof: float | None = None
-    scale: Scale = "covariance"
-    sampler: Sampler = "random"
-    drift: Drift = "zero"
-    step: Step = "daily"
+    scale: _Scale = "covariance"
+    sampler: _Sampler = "random"
+    drift: _Drift = "zero"
+    step: _Step = "daily"
     aim: tuple[float, ...] = (0.99,)
 
     def __post_init__(self) -> None:
-        _check_counts(self, "n_paths", "horizon_days")
-        for name, words in (("scale", Scale), ("sampler", Sampler), ("drift", Drift), ("step", Step)):
-            _check_word(self, name, words)
+        for name, least in (("n_paths", 1), ("horizon_days", 1), ("seed", 0)):
+            _require_whole(f"monte_carlo.{name}", getattr(self, name), least)
+        for name, words in (("scale", _Scale), ("sampler", _Sampler), ("drift", _Drift), ("step", _Step)):
+            _require_choice(f"monte_carlo.{name}", getattr(self, name), words)
+        least_dof = 2.0 if self.scale == "covariance" else 0.0
+        if self.dof is not None and not least_dof < self.dof < math.inf:
+            raise UsageError(
+                f"monte_carlo.dof: expected a finite number above {least_dof:g}, was {self.dof}",
+                hint="Normal moves are those without dof; a law without variance has no covariance.",
+            )
+        if not self.aim or not all(0.0 < level < 1.0 for level in self.aim):
+            raise UsageError(f"monte_carlo.aim: expected levels between 0 and 1, was {self.aim!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,6 +100,8 @@ SIMULATE_TABLES = (
         std_error=_FLOAT,
         # Of a VaR, what its parts missed before they were scaled to it; zero for ES.
         residual=_FLOAT,
+        # How the standard error was made, or why there is none.
+        note=_STRING,
     ),
     table(
         "result.tail",
@@ -198,5 +200,34 @@ SIMULATE_TABLES = (
         ci_high=_FLOAT,
         ci_note=_STRING,
         n_paths=_INT,
+        method=_STRING,
+    ),
+    table(
+        "result.credit_curve",
+        "simulate",
+        "segment scenario probability",
+        segment=_STRING,
+        scenario=_STRING,
+        probability=_FLOAT,
+        loss=_FLOAT,
+        ci_low=_FLOAT,
+        ci_high=_FLOAT,
+        ci_note=_STRING,
+        method=_STRING,
+        # Why no other method was chosen, and the distance from plain paths in standard errors.
+        why=_STRING,
+        distance=_FLOAT,
+    ),
+    table(
+        "result.credit_obligors",
+        "simulate",
+        "scenario measure level obligor_id",
+        scenario=_STRING,
+        measure=_STRING,
+        level=_FLOAT,
+        # Empty for all obligors that are not listed, together.
+        obligor_id=_STRING,
+        segment=_STRING,
+        value=_FLOAT,
     ),
 )

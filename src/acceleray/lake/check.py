@@ -17,7 +17,14 @@ from acceleray.domain.inputs import INPUTS, Finding, InputContract, Rule, check_
 from acceleray.domain.tables import contract as table_contract
 from acceleray.errors import InputDataError
 from acceleray.lake.content import sort_by_key
-from acceleray.lake.fitness import check_dates, check_limits, check_scenarios, settings_rows
+from acceleray.lake.fitness import (
+    check_dates,
+    check_limits,
+    check_market_map,
+    check_scenarios,
+    credit_factors,
+    settings_rows,
+)
 from acceleray.lake.functions import product_functions
 from acceleray.lake.inputs import FILE, LINE, InputSource, open_source
 from acceleray.lake.references import (
@@ -31,6 +38,7 @@ from acceleray.lake.references import (
     holder_references,
     instrument_references,
     market_references,
+    obligor_references,
     portfolio_references,
 )
 from acceleray.lake.validate import LATER, PROBLEMS, examine_rows, examined_schema, split
@@ -163,6 +171,9 @@ def load_inputs(
         judged["instruments"] = examine_references(judged["instruments"], references)
     for name in ("positions", "benchmarks", "portfolios", "holdings", "obligors"):
         judged[name] = examine(name)
+    if "factors" not in unreadable:
+        references = obligor_references(factors, settings.base_currency)
+        judged["obligors"] = examine_references(judged["obligors"], references)
     if "instruments" not in unreadable:
         instruments = _accepted(judged["instruments"], "instruments")
         rejected_ids = _refused(judged["instruments"], "instrument_id")
@@ -194,7 +205,12 @@ def load_inputs(
     if "factors" not in unreadable:
         unknown = settings.inputs.obligors is not None and "obligors" in unreadable
         segments = None if unknown else _names(judged["obligors"], "segment")
-        findings += check_scenarios(settings, scenarios, factors, segments, project)
+        latent = None
+        if not unknown:
+            columns = sources["obligors"].columns if "obligors" in sources else ()
+            latent = credit_factors(settings, columns)
+            findings += check_market_map(settings, factors, latent, project)
+        findings += check_scenarios(settings, scenarios, factors, segments, project, latent)
     if not {"positions", "instruments"} & unreadable:
         portfolios = _names(judged["positions"], "portfolio_id")
         findings += check_limits(settings, limits, portfolios, scenarios, project)

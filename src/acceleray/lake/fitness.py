@@ -13,14 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import yaml
 
 from acceleray.config.models import Limit, Scenario, Selector, Settings
 from acceleray.domain.book import ROOT
-from acceleray.domain.inputs import Finding, Rule, did_you_mean
+from acceleray.domain.inputs import INPUTS, Finding, Rule, did_you_mean
 from acceleray.domain.tables import contract
 
-__all__ = ["check_dates", "check_limits", "check_scenarios", "settings_rows"]
+__all__ = [
+    "LONGEST_CLOSURE_DAYS",
+    "check_dates",
+    "check_limits",
+    "check_market_map",
+    "check_scenarios",
+    "credit_factors",
+    "settings_rows",
+]
 
 SETTINGS_FILE = "acceleray.yaml"
 # No exchange closes for longer than this; if every price is older, as_of is not a date of this data.
@@ -131,21 +140,28 @@ def check_scenarios(
     factors: pa.Table,
     segments: Iterable[str] | None,
     project: Path,
+    latent: Iterable[str] | None = None,
 ) -> list[Finding]:
-    """Find scenarios that select no factor, or no segment of the credit book.
+    """Find scenarios that select no factor, or no segment or latent factor of the credit book.
 
-    `segments` is None if the credit book could not be read; then its scenarios are not judged.
+    `segments` and `latent` (see `credit_factors`) are None if the credit book could not be read; then its
+    scenarios are not judged.
     """
     rows = factors.select(["factor_id", "kind", "curve", "currency"]).to_pylist()
     known = None if segments is None else set(segments)
+    latent_names = None if latent is None else set(latent)
     file = settings.scenarios or "scenarios.yaml"
     lines = _Lines(project / file)
     findings = []
     for scenario in scenarios:
         for number, shock in enumerate(scenario.shocks):
             select = shock.select
-            credit = shock.move is None
-            message = _segment_problem(select, known) if credit else _factor_problem(select, rows)
+            if select.credit_factor is not None:
+                message = _latent_problem(select.credit_factor, latent_names)
+            elif shock.move is None:
+                message = _segment_problem(select, known)
+            else:
+                message = _factor_problem(select, rows)
             if message is None:
                 continue
             chosen = select.model_dump(exclude_none=True)
@@ -185,6 +201,48 @@ def _segment_problem(select: Selector, segments: set[str] | None) -> str | None:
     if any(fnmatchcase(segment, select.segment) for segment in segments):
         return None
     return f"selects an unknown segment {select.segment!r}{did_you_mean(select.segment, segments)}"
+
+
+def _latent_problem(pattern: str, latent: set[str] | None) -> str | None:
+    if latent is None or any(fnmatchcase(name, pattern) for name in latent):
+        return None
+    return f"selects an unknown credit factor {pattern!r}{did_you_mean(pattern, latent)}"
+
+
+def credit_factors(settings: Settings, columns: Iterable[str]) -> frozenset[str]:
+    """Name the latent factors of the loan book: those of the settings and of the file's columns."""
+    prefix = INPUTS["obligors"].open_prefix
+    of_file = {name.removeprefix(prefix) for name in columns if name.startswith(prefix)}
+    return settings.simulate.credit.factor_names | of_file
+
+
+def check_market_map(
+    settings: Settings, factors: pa.Table, latent: Iterable[str], project: Path
+) -> list[Finding]:
+    """Find entries of ``simulate.credit.market_map`` whose latent or market factor does not exist."""
+    names = set(latent)
+    moving = set(factors.filter(pc.invert(factors["fixed"]))["factor_id"].to_pylist())
+    lines = _Lines(project / SETTINGS_FILE)
+    wrong: list[tuple[str, str, str]] = []
+    for name, row in settings.simulate.credit.market_map.items():
+        if name not in names:
+            wrong.append((name, name, f"unknown credit factor {name!r}{did_you_mean(name, names)}"))
+        for factor_id in row:
+            if factor_id not in moving:
+                near = did_you_mean(factor_id, moving)
+                wrong.append((name, factor_id, f"{factor_id!r} is not a factor that moves{near}"))
+    return [
+        Finding(
+            code=3,
+            file=SETTINGS_FILE,
+            line=lines.of_key("market_map", value),
+            column=f"simulate.credit.market_map.{name}",
+            value=value,
+            message=message,
+            hint=Rule.SETTINGS.hint,
+        )
+        for name, value, message in wrong
+    ]
 
 
 def check_limits(
@@ -247,13 +305,24 @@ class _Lines:
                         return int((marks or [entry.start_mark])[0].line) + 1
         return None
 
+    def of_key(self, section: str, key: str) -> int | None:
+        """Line of a key anywhere below the first section of that name."""
+        for node in _nodes(self._root):
+            if isinstance(node, yaml.MappingNode):
+                for name, entry in node.value:
+                    if name.value == section:
+                        inside = [part for part in _nodes(entry) if isinstance(part, yaml.ScalarNode)]
+                        return next((part.start_mark.line + 1 for part in inside if part.value == key), None)
+        return None
+
 
 def _nodes(node: yaml.Node | None) -> Iterable[yaml.Node]:
     if node is None:
         return
     yield node
     if isinstance(node, yaml.MappingNode):
-        for _, value in node.value:
+        for key, value in node.value:
+            yield from _nodes(key)
             yield from _nodes(value)
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:

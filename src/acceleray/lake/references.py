@@ -33,6 +33,7 @@ __all__ = [
     "instrument_references",
     "key_column",
     "market_references",
+    "obligor_references",
     "portfolio_references",
     "repeat_reason",
 ]
@@ -247,19 +248,13 @@ def instrument_references(factors: pa.Table, rejected: Iterable[str], base_curre
     curves = frozenset(
         row["curve"] for row in rows if row["curve"] is not None and row["kind"] == "zero_rate"
     )
-    currencies = {row["currency"] for row in rows if row["kind"] == "fx" and row["currency"] is not None}
     surfaces = frozenset(row["surface"] for row in rows if row["surface"] is not None)
 
     def curve(column: str) -> Reference:
         return Reference(column=column, known=curves, expected="a curve of factors or of the settings")
 
     return [
-        Reference(
-            column="currency",
-            known=frozenset(currencies | {base_currency}),
-            expected=f"the base currency {base_currency} and has no fx factor",
-            rule=Rule.NO_FX,
-        ),
+        _currency_reference(factors, base_currency),
         Reference(
             column="factor_id",
             known=ids(lambda _: True),
@@ -278,6 +273,22 @@ def instrument_references(factors: pa.Table, rejected: Iterable[str], base_curre
         ),
         Reference(column="calendar", known=calendar_names(), expected="an exchange calendar"),
     ]
+
+
+def obligor_references(factors: pa.Table, base_currency: str) -> list[Reference]:
+    """Say what a row of the obligors input may name."""
+    return [_currency_reference(factors, base_currency)]
+
+
+def _currency_reference(factors: pa.Table, base_currency: str) -> Reference:
+    rows = factors.select(["kind", "currency"]).to_pylist()
+    currencies = {row["currency"] for row in rows if row["kind"] == "fx" and row["currency"] is not None}
+    return Reference(
+        column="currency",
+        known=frozenset(currencies | {base_currency}),
+        expected=f"the base currency {base_currency} and has no fx factor",
+        rule=Rule.NO_FX,
+    )
 
 
 def holder_references(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from acceleray.domain.inputs import FILE_INPUTS, INPUTS, Finding, check_columns
+from acceleray.domain.inputs import FILE_INPUTS, INPUTS, Finding, InputContract, check_columns
 from acceleray.errors import InputDataError, SchemaError
 from acceleray.lake.check import findings_of
 from acceleray.lake.functions import to_arrow
-from acceleray.lake.inputs import InputSource, open_source
+from acceleray.lake.inputs import LINE, InputSource, open_source
 from acceleray.lake.references import examine_keys, examine_weights
 from acceleray.lake.validate import examine_rows, examined_schema, split
 
@@ -62,7 +64,7 @@ def read_valid(
     examined = pa.concat_tables([examined_schema(contract).empty_table(), *parts]).combine_chunks()
     examined = examine_weights(examine_keys(examined, contract), contract)
     accepted, rejected = split(examined, contract)
-    _refuse(name, findings_of(rejected))
+    _refuse(name, [_with_key(finding, examined, contract) for finding in findings_of(rejected)])
     if not accepted.num_rows:
         raise InputDataError(f"{opened.source}: no row of the {name} input is usable")
     return accepted.select(contract.table.schema.names)
@@ -97,6 +99,16 @@ def _open(name: str, source: Any) -> InputSource:
     return InputSource(
         source=label, path=None, columns=tuple(table.column_names), fingerprint="", table=table
     )
+
+
+def _with_key(finding: Finding, examined: pa.Table, contract: InputContract) -> Finding:
+    """Say which factor or position a line is of: in a table of one's own, lines are no names."""
+    if finding.line is None or finding.column in contract.key:
+        return finding
+    rows = examined.filter(pc.equal(examined[LINE], finding.line)).select(contract.key).to_pylist()
+    if len(rows) != 1 or None in rows[0].values():
+        return finding
+    return replace(finding, message=f"{finding.message} ({', '.join(map(str, rows[0].values()))})")
 
 
 def _refuse(name: str, findings: list[Finding]) -> None:

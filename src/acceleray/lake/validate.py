@@ -138,6 +138,8 @@ def examine_rows(
         _examine_factors(problems, texts, live)
     if contract.name == "instruments":
         _examine_instruments(problems, cells, texts, live, as_of)
+    if contract.name == "obligors":
+        _examine_obligors(problems, cells, texts, live)
     if contract.name == "positions":
         _examine_portfolios(problems, texts["portfolio_id"], live)
     if contract.name == "market" and factor_kinds is not None:
@@ -148,7 +150,7 @@ def examine_rows(
         for name in {"date", "available_from"} & cells.keys():
             later |= to_mask(pc.greater(cells[name], pa.scalar(as_of, pa.date32()))) & live
     if contract.open_column:
-        cells[contract.open_column] = _open_columns(rows, contract.open_prefix)
+        cells[contract.open_column] = _examine_open_columns(problems, contract, rows, live)
     if contract.name == "factors":
         # A factor of a file has a history; only what the settings give as a number is fixed.
         cells["fixed"] = pa.array(np.zeros(count, dtype=bool))
@@ -325,6 +327,20 @@ def _examine_instruments(
     problems.add(unknown, Rule.NEEDED, "last_fixing", texts["last_fixing"], reason)
 
 
+def _examine_obligors(
+    problems: Problems, cells: Mapping[str, pa.Array], texts: Mapping[str, pa.Array], live: Mask
+) -> None:
+    """Note a spread of the loss given default that no law on [0, 1] with that mean can have."""
+    mean, std = (
+        pc.fill_null(cells[name], np.nan).to_numpy(zero_copy_only=False) for name in ("lgd", "lgd_std")
+    )
+    # Cells out of their own range have been reported already.
+    judged = live & (mean >= 0.0) & (mean <= 1.0) & (std > 0.0) & (std <= 0.5)
+    wide = judged & (std * std >= mean * (1.0 - mean))
+    reason = "must be below sqrt(lgd * (1 - lgd)), as of a spread-out loss given default of that mean"
+    problems.add(wide, Rule.RANGE, "lgd_std", texts["lgd_std"], reason)
+
+
 def _examine_values(
     problems: Problems,
     cells: Mapping[str, pa.Array],
@@ -364,20 +380,28 @@ def _integers(text: pa.Array) -> pa.Array:
     return pc.replace_substring_regex(shaped, r"\.0*$", "").cast(pa.int64())
 
 
-def _open_columns(rows: pa.Table, prefix: str) -> pa.Array:
-    """One map per row from the rest of the column's name to its text; empty cells are left out."""
-    count = rows.num_rows
+def _examine_open_columns(
+    problems: Problems, contract: InputContract, rows: pa.Table, live: Mask
+) -> pa.Array:
+    """One map per row from the rest of the column's name to its cell; empty cells are left out."""
+    count, prefix = rows.num_rows, contract.open_prefix
+    item_type = contract.table.schema.field(contract.open_column).type.item_type
     names = sorted(name for name in rows.column_names if name.startswith(prefix))
-    texts = [_as_text(column_array(rows, name, count)) for name in names]
+    cells = []
+    for name in names:
+        raw = column_array(rows, name, count)
+        text = _as_text(raw)
+        column = ColumnRule(name=name, type=item_type, range=contract.open_range)
+        cells.append(_examine_cells(problems, column, raw, text, to_mask(pc.is_valid(text)) & live))
     if not names or not count:
         return pa.MapArray.from_arrays(
-            pa.array(np.zeros(count + 1, np.int32)), pa.array([], pa.string()), pa.array([], pa.string())
+            pa.array(np.zeros(count + 1, np.int32)), pa.array([], pa.string()), pa.array([], item_type)
         )
-    filled = np.column_stack([to_mask(pc.is_valid(text)) for text in texts])
-    row, column = np.nonzero(filled)
+    filled = np.column_stack([to_mask(pc.is_valid(each)) for each in cells])
+    row, column_number = np.nonzero(filled)
     offsets = np.concatenate([[0], np.cumsum(filled.sum(axis=1))]).astype(np.int32)
-    keys = pa.array([name.removeprefix(prefix) for name in names]).take(pa.array(column))
-    items = pa.concat_arrays(texts).take(pa.array(column * count + row))
+    keys = pa.array([name.removeprefix(prefix) for name in names]).take(pa.array(column_number))
+    items = pa.concat_arrays(cells).take(pa.array(column_number * count + row))
     return pa.MapArray.from_arrays(pa.array(offsets), keys, items)
 
 

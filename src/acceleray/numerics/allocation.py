@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 from acceleray.errors import NumericalError
 from acceleray.numerics.delta_gamma import DeltaGamma, tail_probability
@@ -258,13 +258,13 @@ def design(
         # The pilot's quantile is not the true one: look as wide around it as it may be wrong.
         around = np.sqrt(spread**2 + unsure**2)
         u = (mean - x) / around
-        above, density = special.ndtr(u), np.exp(-0.5 * u**2) / np.sqrt(2.0 * np.pi)
+        above, density = scipy.special.ndtr(u), np.exp(-0.5 * u**2) / np.sqrt(2.0 * np.pi)
         exceeding.append(above)
         first = around * (u * above + density)
         second = around**2 * ((u**2 + 1.0) * above + u * density)
         # Inside a cell the line itself moves the excess: a twelfth of its squared rise.
         rise = above * _rise(fitted, cells) ** 2 / 12.0
-        sizes.append((_INDICATOR, above * special.ndtr(-u)))
+        sizes.append((_INDICATOR, above * scipy.special.ndtr(-u)))
         sizes.append((_EXCESS, np.maximum(second - first**2, 0.0) + rise))
     need = np.zeros(mass.size)
     for importance, variance in sizes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scipy import special
+import scipy
 
 __all__ = ["binomial_cdf", "binomial_quantile"]
 
@@ -38,7 +38,7 @@ def binomial_cdf(count: int, *, n: int, probability: float) -> float:
         return 0.0
     if count >= n:
         return 1.0
-    return float(special.betainc(n - count, count + 1, 1.0 - probability))
+    return float(scipy.special.betainc(n - count, count + 1, 1.0 - probability))
 
 
 def binomial_quantile(cumulative: float, *, n: int, probability: float) -> int:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 from numba import njit
-from scipy.fft import dct
 
 from acceleray.errors import NumericalError
 
@@ -160,7 +160,7 @@ def grid(edges: Sequence[FloatArray], counts: Sequence[int]) -> FloatArray:
 def coefficients_1d(values: FloatArray) -> FloatArray:
     """Turn values at the roots, along the last axis, into Chebyshev coefficients by cosine transform."""
     count = values.shape[-1]
-    coefficients: FloatArray = dct(values, type=2, axis=-1) / count
+    coefficients: FloatArray = scipy.fft.dct(values, type=2, axis=-1) / count
     coefficients[..., 0] *= 0.5
     return coefficients
 

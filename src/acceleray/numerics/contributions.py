@@ -7,6 +7,7 @@ positive. Only the paths near the tail enter, so a caller may bring the losses o
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -24,6 +25,8 @@ from acceleray.numerics.order_statistics import (
 __all__ = [
     "expected_shortfall_contributions",
     "required_paths",
+    "required_paths_of_sections",
+    "sectioned_std_errors",
     "value_at_risk_contributions",
 ]
 
@@ -59,6 +62,98 @@ def required_paths(
     if measure == "ES":
         return np.flatnonzero(around | (tail_masses(total, level=level, weights=weights) > 0.0))
     return np.flatnonzero(around | _near(total, level, weights))
+
+
+def required_paths_of_sections(
+    total_losses: npt.ArrayLike,
+    *,
+    level: float,
+    measure: Literal["VaR", "ES"],
+    sections: Sequence[IntArray],
+    weights: npt.ArrayLike | None = None,
+) -> IntArray:
+    """Paths whose member losses decide `sectioned_std_errors`, increasing; parameters as there."""
+    total = checked_losses(total_losses)
+    shares = _shares_without_sections(total, level, measure, sections, weights)
+    return np.unique(np.concatenate([paths for paths, _ in shares]))
+
+
+def sectioned_std_errors(
+    member_losses: npt.ArrayLike,
+    total_losses: npt.ArrayLike,
+    *,
+    level: float,
+    measure: Literal["VaR", "ES"],
+    paths: IntArray,
+    sections: Sequence[IntArray],
+    weights: npt.ArrayLike | None = None,
+) -> FloatArray:
+    """Estimate the standard errors of contributions on paths that depend on each other, but for sections.
+
+    Parameters
+    ----------
+    member_losses : array_like of shape (n_members, n_chosen)
+        Loss of each member on `paths`.
+    total_losses : array_like of shape (n_paths,)
+        Loss of the book per path.
+    level : float
+        Confidence level as a fraction.
+    measure : {"VaR", "ES"}
+        Which contributions; those to VaR before they are scaled to add up.
+    paths : ndarray of int64
+        Increasing, with all of `required_paths_of_sections` and `required_paths`.
+    sections : sequence of ndarray of int64
+        Paths of each section, increasing: at least two, of equal length and independent of each other.
+    weights : array_like of shape (n_paths,), optional
+        Probability of each path. Equally likely without.
+
+    Returns
+    -------
+    ndarray of shape (n_members,)
+        They do not add up.
+
+    Notes
+    -----
+    The jackknife: with T[r] the contribution on all sections but the r-th of R, and M the mean of these,
+    ``sqrt((R - 1) / R * sum (T[r] - M)**2)``. The scatter of sections taken by themselves would not do for
+    value at risk: the average around its quantile takes in some ``sqrt(n)`` paths, so a section smooths more
+    than the whole does, and the error would come out too small by a factor of up to ``R**(1/4)``. The
+    jackknife is on the safe side there: leaving a section out also moves the quantile's rank, by which the
+    variance of a member that has nothing to do with the total comes out 1.5 times as large, the error 1.22
+    times.
+    """
+    members, total = checked_losses(member_losses), checked_losses(total_losses)
+    parts = np.array(
+        [
+            np.ascontiguousarray(members[:, np.searchsorted(paths, near)] * share).sum(axis=1)
+            for near, share in _shares_without_sections(total, level, measure, sections, weights)
+        ]
+    )
+    count = len(sections)
+    squares = ((parts - parts.mean(axis=0)) ** 2).sum(axis=0)
+    errors: FloatArray = np.sqrt(squares * ((count - 1) / count))
+    return errors
+
+
+def _shares_without_sections(
+    total: FloatArray,
+    level: float,
+    measure: Literal["VaR", "ES"],
+    sections: Sequence[IntArray],
+    weights: npt.ArrayLike | None,
+) -> list[tuple[IntArray, FloatArray]]:
+    """For each section, the paths that make up the measure of all the others, and the share of each."""
+    shares = tail_masses if measure == "ES" else quantile_weights
+    probabilities = None if weights is None else np.asarray(weights, dtype=np.float64)
+    every = np.sort(np.concatenate(list(sections)))
+    found = []
+    for section in sections:
+        others = np.setdiff1d(every, section, assume_unique=True)
+        own = None if probabilities is None else probabilities[others] / probabilities[others].sum()
+        masses = shares(total[others], level=level, weights=own)
+        near = np.flatnonzero(masses)
+        found.append((others[near], masses[near]))
+    return found
 
 
 def expected_shortfall_contributions(
@@ -203,7 +298,8 @@ def value_at_risk_contributions(
     probabilities = _probabilities(total.size, weights)[near]
     steps = total[near] - float((probabilities * total[near]).sum() / probabilities.sum())
     slopes = np.zeros(len(members))
-    if spread > 0.0:
+    # A handful of paths may have a single one near the quantile, which shows no slope.
+    if spread > 0.0 and steps.any():
         columns = np.searchsorted(paths, near)
         slopes = np.ascontiguousarray(members[:, columns] * (probabilities * steps)).sum(axis=1)
         slopes /= (probabilities * steps**2).sum()

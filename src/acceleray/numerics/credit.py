@@ -1,115 +1,106 @@
-"""Default losses of a loan book under a one-factor Gaussian copula, drawn obligor by obligor.
+"""Default losses of a loan book under a factor copula, drawn obligor by obligor: the plain sampler.
 
-Obligor ``i`` defaults within the year when its latent asset value
+Given the factors (and the mixing variable of a t copula) the defaults of a `LossModel` are independent. The
+sampler draws every one of them, without a normal or Poisson approximation, in one of two ways:
 
-    A_i = sqrt(rho) Z + sqrt(1 - rho) e_i
+* **Cells of many alike obligors**: its cost follows the number of defaults and not the number of obligors. A
+  cell is cut into bins of similar thresholds. In a bin it jumps from candidate to candidate with geometric
+  steps at the largest conditional probability of the bin, ``p_max``, and keeps a candidate with probability
+  ``p_i / p_max``. The two together are exactly one independent Bernoulli draw of ``p_i`` per obligor.
+* **Small cells**: one uniform per obligor and path, for a block of paths at once. A bound that costs a few
+  operations settles nearly every comparison with ``p_i``; only where a default is likely is it computed.
 
-falls below ``Phi^-1(p_i)``, with independent standard normal ``Z`` (the state of the economy, one for the
-whole book) and ``e_i``. **A low Z is bad.** Given ``Z`` the defaults are independent with probability
-`conditional_default_probability`.
+`prepare_draws` chooses per cell by an estimate of both costs that depends on the cell alone.
 
-The sampler draws every default, without a normal or Poisson approximation, and yet its cost follows the
-number of defaults and not the number of obligors. Obligors are sorted by default probability and cut into
-bins of similar ones. In a bin it jumps from candidate to candidate with geometric steps at the largest
-conditional probability of the bin, ``p_max``, and keeps a candidate with probability ``p_i / p_max``. The
-two together are exactly one independent Bernoulli draw of ``p_i`` per obligor.
+Every path of a segment has a random key of its own, drawn from the segment's stream: any path can be drawn
+again without the others (`draw_defaults`). The recovery of an obligor on a path is a function of that key and
+of the obligor's place in its segment, so it is the same in every scenario where the obligor defaults; where
+cells are drawn obligor by obligor, the same holds of the uniforms that decide the defaults.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr, stdtr
 
-from acceleray.errors import NumericalError
+from acceleray.numerics import credit_loops
+from acceleray.numerics.conditional import inverse_systematic, path_scale
+from acceleray.numerics.credit_model import LossModel
+from acceleray.numerics.recovery import QuantileTables, quantile_tables
 from acceleray.numerics.streams import Purpose, stream
 
 __all__ = [
-    "PreparedSegment",
-    "conditional_default_probability",
+    "Defaults",
+    "PreparedModel",
     "default_generator",
-    "draw_default_losses",
-    "draw_factors",
-    "prepare_segment",
+    "draw_defaults",
+    "draw_losses",
+    "draw_mixing",
+    "draw_systematic",
+    "prepare_draws",
 ]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 IntArray: TypeAlias = npt.NDArray[np.int64]
 
 # A bin spans at most this ratio of unconditional default probabilities, so that few candidates are rejected,
-# and a run of at least so many equal ones is a bin of its own, where none is.
-BIN_RATIO = 1.5
+# and a run of at least so many equal ones is a bin of its own, where none is. Only cells of many obligors are
+# cut into bins, and narrow ones cost them little.
+BIN_RATIO = 1.1
 LONG_RUN = 64
+# Nanoseconds on one core, measured: a bin on a path, a default found by jumps, an obligor drawn by itself.
+BIN_COST = 40.0
+JUMP_COST = 10.0
+OBLIGOR_COST = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreparedSegment:
-    """One segment, ready to be drawn from any number of times. Build it with `prepare_segment`.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PreparedModel:
+    """A loss model, ready to be drawn from any number of times. Build it with `prepare_draws`.
 
     Parameters
     ----------
-    thresholds : ndarray of shape (n_obligors,)
-        ``Phi^-1(default_prob)``, ascending; minus and plus infinity for probabilities of 0 and 1.
-    losses : ndarray of shape (n_obligors,)
-        Loss if that obligor defaults, in currency.
-    bins : ndarray of shape (n_bins + 1,)
-        First obligor of each bin, and the number of obligors.
-    correlation : float
-        Asset correlation, ``0 <= correlation < 1``.
+    model : LossModel
+        The book.
+    bin_cells : ndarray of int64, shape (n_cells + 1,)
+        First bin of each cell, and the number of bins. A cell without bins is drawn obligor by obligor.
+    bins : ndarray of int64, shape (n_bins, 2)
+        First obligor of each bin and the one after its last, in the order of the book.
+    tables : QuantileTables
+        The recovery laws.
     """
 
-    thresholds: FloatArray
-    losses: FloatArray
+    model: LossModel
+    bin_cells: IntArray
     bins: IntArray
-    correlation: float
+    tables: QuantileTables
 
 
-def conditional_default_probability(
-    default_prob: npt.ArrayLike, factor: npt.ArrayLike, *, correlation: float
-) -> FloatArray:
-    """Probability of default given the systematic factor; it falls as the factor rises.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Defaults:
+    """Who defaulted on chosen paths.
 
     Parameters
     ----------
-    default_prob : array_like
-        Unconditional probability, a fraction in [0, 1]. Broadcasts against `factor`.
-    factor : array_like
-        Value of the standard normal factor; low is bad.
-    correlation : float
-        Asset correlation, ``0 <= correlation < 1``.
-
-    Returns
-    -------
-    ndarray
-        ``Phi((Phi^-1(p) - sqrt(rho) z) / sqrt(1 - rho))``.
-
-    Raises
-    ------
-    NumericalError
-        If an argument is not finite or out of range.
-
-    References
-    ----------
-    .. [1] Vasicek (2002), The distribution of loan portfolio value, Risk 15(12).
-
-    Examples
-    --------
-    >>> round(float(conditional_default_probability(0.01, -3.090232306167813, correlation=0.2)), 12)
-    0.145525266131
+    path : ndarray of int64, shape (n_defaults,)
+        Number of the path in its block, ascending within a segment.
+    obligor : ndarray of int64, shape (n_defaults,)
+        Place in the book; segments in order.
+    loss : ndarray of shape (n_defaults,)
+        Exposure times loss given default, in currency.
     """
-    probability = _checked_probability(default_prob, "default_prob")
-    factors = np.asarray(factor, dtype=np.float64)
-    _check_correlation(correlation)
-    if not np.isfinite(factors).all():
-        raise NumericalError("every factor value must be finite")
-    distance = ndtri(probability) - math.sqrt(correlation) * factors
-    return np.asarray(ndtr(distance / math.sqrt(1.0 - correlation)), dtype=np.float64)
+
+    path: IntArray
+    obligor: IntArray
+    loss: FloatArray
 
 
 def default_generator(seed: int, *, block: int, segment: str) -> np.random.Generator:
@@ -123,8 +114,8 @@ def default_generator(seed: int, *, block: int, segment: str) -> np.random.Gener
     return stream(seed, Purpose.CREDIT_DEFAULTS, block, *words)
 
 
-def draw_factors(seed: int, *, block: int, n_paths: int) -> FloatArray:
-    """Draw the systematic factor of each path of a block.
+def draw_systematic(seed: int, *, block: int, n_factors: int, n_paths: int) -> FloatArray:
+    """Draw the systematic factors of each path of a block.
 
     Parameters
     ----------
@@ -132,110 +123,220 @@ def draw_factors(seed: int, *, block: int, n_paths: int) -> FloatArray:
         Seed of the whole simulation, not negative.
     block : int
         Index of the block; the same block has the same factors on every worker.
+    n_factors, n_paths : int
+        Factors of the model, and paths in the block.
+
+    Returns
+    -------
+    ndarray of shape (n_factors, n_paths)
+        Independent standard normals; a shorter block is the beginning of a longer one.
+    """
+    drawn = stream(seed, Purpose.CREDIT_FACTOR, block).standard_normal((n_paths, n_factors))
+    return np.ascontiguousarray(drawn.T)
+
+
+def draw_mixing(seed: int, *, block: int, n_paths: int, dof: float) -> FloatArray | None:
+    """Draw the chi-square variable of a t copula on each path of a block.
+
+    Parameters
+    ----------
+    seed, block : int
+        Address of the stream; it is not that of the factors.
     n_paths : int
         Paths in the block.
+    dof : float
+        Degrees of freedom; infinity for a Gaussian copula.
 
     Returns
     -------
-    ndarray of shape (n_paths,)
-        Independent standard normals.
+    ndarray of shape (n_paths,), or None
+        None for a Gaussian copula.
     """
-    return stream(seed, Purpose.CREDIT_FACTOR, block).standard_normal(n_paths)
+    if math.isinf(dof):
+        return None
+    return stream(seed, Purpose.CREDIT_MIXING, block).chisquare(dof, n_paths)
 
 
-def prepare_segment(
-    default_prob: npt.ArrayLike, losses: npt.ArrayLike, *, correlation: float
-) -> PreparedSegment:
-    """Check a segment and precompute what does not change from path to path.
+def prepare_draws(model: LossModel) -> PreparedModel:
+    """Choose how each cell is drawn, and tabulate the recovery laws.
 
     Parameters
     ----------
-    default_prob : array_like of shape (n_obligors,)
-        One-year probabilities in [0, 1], **ascending**.
-    losses : array_like of shape (n_obligors,)
-        Loss if the obligor defaults (exposure times loss given default), in currency, not negative.
-    correlation : float
-        Asset correlation, ``0 <= correlation < 1``.
+    model : LossModel
+        The book.
 
     Returns
     -------
-    PreparedSegment
-
-    Raises
-    ------
-    NumericalError
-        If a probability, loss or the correlation is not finite or out of range, if the two arrays differ in
-        length, or if the probabilities do not ascend.
+    PreparedModel
+        To be drawn from by `draw_losses` and `draw_defaults`.
     """
-    probability = np.ascontiguousarray(_checked_probability(default_prob, "default_prob"))
-    loss = np.ascontiguousarray(losses, dtype=np.float64)
-    _check_correlation(correlation)
-    if probability.ndim != 1 or probability.shape != loss.shape:
-        raise NumericalError(
-            f"default_prob and losses must be vectors of one length, shapes were "
-            f"{probability.shape} and {loss.shape}"
-        )
-    if not np.isfinite(loss).all() or (loss < 0.0).any():
-        raise NumericalError("every loss at default must be finite and not negative")
-    if (np.diff(probability) < 0.0).any():
-        raise NumericalError("default_prob must ascend")
-    return PreparedSegment(
-        thresholds=np.asarray(ndtri(probability), dtype=np.float64),
-        losses=loss,
-        bins=_bins(probability, BIN_RATIO, LONG_RUN),
-        correlation=float(correlation),
+    # Without the mean shift of a stress; it only steers the choice of bins, never what is drawn.
+    if math.isinf(model.dof):
+        probability = np.asarray(ndtr(model.thresholds), dtype=np.float64)
+    else:
+        probability = np.asarray(stdtr(model.dof, model.thresholds), dtype=np.float64)
+        probability[np.isneginf(model.thresholds)] = 0.0
+        probability[np.isposinf(model.thresholds)] = 1.0
+    bin_cells, bins = _cell_bins(
+        probability, model.cells, BIN_RATIO, LONG_RUN, BIN_COST, JUMP_COST, OBLIGOR_COST
+    )
+    return PreparedModel(
+        model=model, bin_cells=bin_cells, bins=bins, tables=quantile_tables(model.recoveries)
     )
 
 
-def draw_default_losses(
-    segment: PreparedSegment, factors: FloatArray, generator: np.random.Generator
+def draw_losses(
+    prepared: PreparedModel,
+    factors: FloatArray,
+    mixing: FloatArray | None,
+    generators: Sequence[np.random.Generator],
 ) -> FloatArray:
-    """Draw who defaults on each path and add up what it costs.
+    """Draw who defaults on each path and add up what it costs, by segment.
 
     Parameters
     ----------
-    segment : PreparedSegment
-        From `prepare_segment`.
-    factors : ndarray of shape (n_paths,)
-        Systematic factor per path; low is bad.
-    generator : numpy.random.Generator
-        Stream of the idiosyncratic draws; advanced by as much as the defaults need.
+    prepared : PreparedModel
+        From `prepare_draws`.
+    factors : ndarray of shape (n_factors, n_paths)
+        Factor values; low is bad. From `draw_systematic`, or any others.
+    mixing : ndarray of shape (n_paths,), optional
+        Chi-square variables of a t copula; none for a Gaussian one.
+    generators : sequence of numpy.random.Generator
+        One stream per segment, see `default_generator`; each is advanced by six words per path.
 
     Returns
     -------
-    ndarray of shape (n_paths,)
-        Loss per path, in the currency of the segment; positive is a loss.
+    ndarray of shape (n_segments, n_paths)
+        Losses in currency; positive is a loss. The bits of a path depend on its factors and on its place in
+        the streams alone.
 
     Raises
     ------
     NumericalError
-        If a factor is not finite.
+        If shapes do not fit the model, a factor is not finite or a mixing value is not positive.
+    ValueError
+        If there is not one generator per segment.
     """
-    if not np.isfinite(factors).all():
-        raise NumericalError("every factor value must be finite")
-    drawn: FloatArray = _walk(
-        generator,
-        np.ascontiguousarray(factors, dtype=np.float64),
-        segment.thresholds,
-        segment.losses,
-        segment.bins,
-        math.sqrt(segment.correlation),
-        math.sqrt(1.0 - segment.correlation),
+    scale = path_scale(prepared.model, factors, mixing)
+    _check_generators(prepared, generators)
+    factors = np.ascontiguousarray(factors)
+    losses = np.empty((prepared.model.n_segments, scale.size))
+    for segment, generator in enumerate(generators):
+        keys = _path_keys(generator, scale.size)
+        _draw_segment(prepared, segment, factors, scale, keys, losses[segment], None)
+    return losses
+
+
+def draw_defaults(
+    prepared: PreparedModel,
+    factors: FloatArray,
+    mixing: FloatArray | None,
+    generators: Sequence[np.random.Generator],
+    paths: IntArray,
+) -> Defaults:
+    """Draw chosen paths of a block again and tell who defaulted on them.
+
+    Parameters
+    ----------
+    prepared : PreparedModel
+        From `prepare_draws`.
+    factors, mixing
+        Those of the whole block, as in `draw_losses`.
+    generators : sequence of numpy.random.Generator
+        The streams of the block, from their beginning.
+    paths : ndarray of int64, shape (n_chosen,)
+        Paths of the block, ascending.
+
+    Returns
+    -------
+    Defaults
+        The losses of a path and segment, added in order, give the very bits of `draw_losses`.
+
+    Raises
+    ------
+    NumericalError
+        As `draw_losses`.
+    ValueError
+        If there is not one generator per segment.
+    """
+    model = prepared.model
+    scale = path_scale(model, factors, mixing)
+    _check_generators(prepared, generators)
+    chosen = np.ascontiguousarray(factors[:, paths])
+    chosen_scale = scale[paths]
+    losses = np.empty(paths.size)
+    places, obligors, costs = [], [], []
+    for segment, generator in enumerate(generators):
+        keys = np.ascontiguousarray(_path_keys(generator, scale.size)[:, paths])
+        # Once to count them, once to keep them.
+        nothing = (np.empty((2, 0), dtype=np.int64), np.empty(0))
+        n_defaults = _draw_segment(prepared, segment, chosen, chosen_scale, keys, losses, nothing)
+        kept = (np.empty((2, n_defaults), dtype=np.int64), np.empty(n_defaults))
+        _draw_segment(prepared, segment, chosen, chosen_scale, keys, losses, kept)
+        # Blocks of paths are drawn obligor by obligor: sorted by path, obligors stay in the order of summing.
+        order = np.argsort(kept[0][0], kind="stable")
+        places.append(paths[kept[0][0][order]])
+        obligors.append(kept[0][1][order] + model.cells[model.segments[segment]])
+        costs.append(kept[1][order])
+    return Defaults(path=np.concatenate(places), obligor=np.concatenate(obligors), loss=np.concatenate(costs))
+
+
+def _check_generators(prepared: PreparedModel, generators: Sequence[np.random.Generator]) -> None:
+    if len(generators) != prepared.model.n_segments:
+        raise ValueError(
+            f"{prepared.model.n_segments} segments need a generator each, {len(generators)} were given"
+        )
+
+
+def _path_keys(generator: np.random.Generator, n_paths: int) -> npt.NDArray[np.uint64]:
+    words = generator.integers(
+        0, 2**64 - 1, size=(n_paths, credit_loops.KEY_WORDS), dtype=np.uint64, endpoint=True
     )
-    return drawn
+    return np.ascontiguousarray(words.T)
 
 
-def _checked_probability(values: npt.ArrayLike, name: str) -> FloatArray:
-    probability = np.asarray(values, dtype=np.float64)
-    # Written so that NaN fails too.
-    if not ((probability >= 0.0) & (probability <= 1.0)).all():
-        raise NumericalError(f"every {name} must lie in [0, 1]")
-    return probability
-
-
-def _check_correlation(correlation: float) -> None:
-    if not 0.0 <= correlation < 1.0:
-        raise NumericalError(f"correlation must lie in [0, 1), was {correlation}")
+def _draw_segment(
+    prepared: PreparedModel,
+    segment: int,
+    factors: FloatArray,
+    scale: FloatArray,
+    keys: npt.NDArray[np.uint64],
+    out: FloatArray,
+    record: tuple[IntArray, FloatArray] | None,
+) -> int:
+    model, tables = prepared.model, prepared.tables
+    cells = slice(int(model.segments[segment]), int(model.segments[segment + 1]))
+    ends = slice(cells.start, cells.stop + 1)
+    first = int(model.cells[cells.start])
+    rows = slice(first, int(model.cells[cells.stop]))
+    bin_cells = prepared.bin_cells[ends]
+    events, costs = record or (np.empty((2, 0), dtype=np.int64), np.empty(0))
+    n_defaults: int = credit_loops.default_losses(
+        model.thresholds[rows],
+        model.exposures[rows],
+        model.recovery[rows],
+        model.cells[ends] - first,
+        np.ascontiguousarray(model.loadings[cells]),
+        1.0 / model.residual[cells],
+        inverse_systematic(model)[cells],
+        model.mean[cells],
+        bin_cells - bin_cells[0],
+        (prepared.bins[bin_cells[0] : bin_cells[-1]] - first).ravel(),
+        factors,
+        scale,
+        keys,
+        tables.mean,
+        tables.correlation,
+        tables.own,
+        tables.first,
+        tables.pieces,
+        tables.coefficients,
+        out,
+        record is not None,
+        events,
+        costs,
+    )
+    return n_defaults
 
 
 @njit(cache=True, nogil=True)
@@ -261,33 +362,31 @@ def _bins(probability, ratio, long_run):  # type: ignore[no-untyped-def]  # Numb
 
 
 @njit(cache=True, nogil=True)
-def _walk(generator, factors, thresholds, losses, bins, loading, residual):  # type: ignore[no-untyped-def]  # Numba infers the types
-    # Phi(x) = erfc(-x / sqrt(2)) / 2 keeps its relative precision far in the lower tail.
-    scale = 1.0 / (residual * math.sqrt(2.0))
-    totals = np.empty(factors.shape[0])
-    for path in range(factors.shape[0]):
-        shift = loading * factors[path]
-        total = 0.0
-        for index in range(bins.shape[0] - 1):
-            position = bins[index]
-            stop = bins[index + 1]
-            highest = thresholds[stop - 1]
-            p_max = 0.5 * math.erfc((shift - highest) * scale)
-            if p_max <= 0.0:
-                continue
-            # The floor of an exponential variable of this rate counts the failures before a success.
-            rate = math.inf if p_max >= 1.0 else -math.log1p(-p_max)
-            while True:
-                skip = generator.standard_exponential() / rate
-                # Compared as floats: for a tiny p_max the step exceeds every integer.
-                if skip >= stop - position:
-                    break
-                position += int(skip)
-                threshold = thresholds[position]
-                if threshold == highest or generator.random() * p_max < 0.5 * math.erfc(
-                    (shift - threshold) * scale
-                ):
-                    total += losses[position]
-                position += 1
-        totals[path] = total
-    return totals
+def _cell_bins(probability, cells, ratio, long_run, bin_cost, jump_cost, obligor_cost):  # type: ignore[no-untyped-def]  # Numba infers the types
+    n_cells = cells.shape[0] - 1
+    firsts = np.zeros(n_cells + 1, dtype=np.int64)
+    bins = np.empty((64, 2), dtype=np.int64)
+    n_bins = 0
+    for cell in range(n_cells):
+        firsts[cell] = n_bins
+        first = cells[cell]
+        size = cells[cell + 1] - first
+        if size * obligor_cost <= bin_cost:
+            continue
+        starts = _bins(probability[first : first + size], ratio, long_run)
+        cost = (starts.shape[0] - 1) * bin_cost
+        for index in range(starts.shape[0] - 1):
+            highest = probability[first + starts[index + 1] - 1]
+            cost += highest * (starts[index + 1] - starts[index]) * jump_cost
+        if cost > size * obligor_cost:
+            continue
+        while n_bins + starts.shape[0] > bins.shape[0]:
+            grown = np.empty((2 * bins.shape[0], 2), dtype=np.int64)
+            grown[:n_bins] = bins[:n_bins]
+            bins = grown
+        for index in range(starts.shape[0] - 1):
+            bins[n_bins, 0] = first + starts[index]
+            bins[n_bins, 1] = first + starts[index + 1]
+            n_bins += 1
+    firsts[n_cells] = n_bins
+    return firsts, bins[:n_bins].copy()

@@ -22,7 +22,7 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri, stdtrit
+from scipy.special import betaln, ndtri, stdtrit
 
 from acceleray.errors import NumericalError
 from acceleray.numerics.recovery import Recoveries
@@ -209,5 +209,10 @@ def default_thresholds(default_prob: npt.ArrayLike, *, dof: float = math.inf) ->
     if math.isinf(dof):
         return np.asarray(ndtri(probability), dtype=np.float64)
     found = np.asarray(stdtrit(dof, probability), dtype=np.float64)
-    # SciPy gives plus infinity at both ends.
+    # SciPy gives plus infinity at both ends, and loses its way below 1e-200 or so. There the law's tail is
+    # its leading power, z^(dof / 2) / (dof B(dof / 2, 1/2)) with z = dof / x^2, up to a relative z.
+    small = np.where((probability > 0.0) & (probability < 0.5), probability, 0.5)
+    log_z = (np.log(small) + math.log(dof) + betaln(0.5 * dof, 0.5)) * (2.0 / dof)
+    tail = (small < 0.5) & ((log_z < -40.0) | ~(found < 0.0))
+    found = np.where(tail, -math.sqrt(dof) * np.exp(-0.5 * log_z), found)
     return np.where(probability == 0.0, -np.inf, found)

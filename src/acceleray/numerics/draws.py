@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 from acceleray.domain.moves import MoveKind
 from acceleray.errors import NumericalError
@@ -122,7 +122,7 @@ def quasi_moves(
         for day in range(draws):
             squares[:, 0] += mixing[:, day] ** 2
         scales = np.sqrt(squares) * scale
-    normals: FloatArray = special.ndtri(uniforms[:, draws:])
+    normals: FloatArray = scipy.special.ndtri(uniforms[:, draws:])
     total: FloatArray = correlated(normals, root) * scales
     return total
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 from acceleray.numerics.order_statistics import FloatArray, checked_losses, value_at_risk
 
@@ -62,6 +62,6 @@ def quantile_weights(
         ends[-1] = 1.0
         share = probabilities / np.where(mass > 0.0, mass, 1.0)[group]
     edges = np.concatenate([[0.0], ends])
-    steps = np.diff(special.betainc((n + 1.0) * level, (n + 1.0) * (1.0 - level), edges))
+    steps = np.diff(scipy.special.betainc((n + 1.0) * level, (n + 1.0) * (1.0 - level), edges))
     steps[steps < _NEGLIGIBLE * steps.max()] = 0.0
     return np.asarray(steps[group] * share / steps.sum())

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 from acceleray.numerics.binomial import binomial_quantile
 from acceleray.numerics.order_statistics import (
@@ -79,6 +79,11 @@ def value_at_risk_ranks(n: int, *, level: float, confidence: float) -> tuple[int
     low, high : int or None
         Counted from 1 for the smallest loss; None where no path is far enough out.
 
+    Raises
+    ------
+    ValueError
+        If `n`, `level` or `confidence` is out of range.
+
     Notes
     -----
     The number of losses not above the true quantile is binomial with `n` and `level`.
@@ -91,6 +96,7 @@ def value_at_risk_ranks(n: int, *, level: float, confidence: float) -> tuple[int
     (244, None)
     """
     check_confidence(confidence)
+    order_rank(n, level)
     miss = 0.5 * (1.0 - confidence)
     low = binomial_quantile(miss, n=n, probability=level)
     high = binomial_quantile(1.0 - miss, n=n, probability=level) + 1
@@ -251,7 +257,7 @@ def skewness_corrected(
     standardised = deviations / spread
     skewness = float(np.mean(standardised * standardised * standardised))
     bend = skewness / math.sqrt(n)
-    z = float(special.ndtri(0.5 * (1.0 + confidence)))
+    z = float(scipy.special.ndtri(0.5 * (1.0 + confidence)))
 
     def studentised(quantile: float) -> float:
         # Inverse of t + bend t**2 / 3 + bend**2 t**3 / 27 + bend / 6; without skewness it is the identity.

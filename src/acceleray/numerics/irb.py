@@ -8,16 +8,16 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri
+import scipy
 
 from acceleray.errors import NumericalError
-from acceleray.numerics.credit import conditional_default_probability
 
 __all__ = [
     "IRB_CLASSES",
     "IRB_LEVEL",
     "PROBABILITY_FLOOR",
     "asrf_default_rate",
+    "conditional_default_probability",
     "irb_capital_rate",
     "irb_correlation",
     "irb_maturity_adjustment",
@@ -86,7 +86,7 @@ def asrf_default_rate(default_prob: npt.ArrayLike, *, correlation: float, level:
     if not 0.0 < level < 1.0:
         raise NumericalError(f"level must lie in (0, 1), was {level}")
     # -Phi^-1(level) and not Phi^-1(1 - level), which would lose digits at high levels.
-    return conditional_default_probability(default_prob, -ndtri(level), correlation=correlation)
+    return conditional_default_probability(default_prob, -scipy.special.ndtri(level), correlation=correlation)
 
 
 def irb_correlation(
@@ -211,8 +211,9 @@ def irb_capital_rate(
     if not ((severity >= 0.0) & (severity <= 1.0)).all():
         raise NumericalError("every lgd must lie in [0, 1]")
     correlation = irb_correlation(probability, asset_class=asset_class, sales=sales)
-    stressed = ndtr(
-        (ndtri(probability) + np.sqrt(correlation) * ndtri(IRB_LEVEL)) / np.sqrt(1.0 - correlation)
+    stressed = scipy.special.ndtr(
+        (scipy.special.ndtri(probability) + np.sqrt(correlation) * scipy.special.ndtri(IRB_LEVEL))
+        / np.sqrt(1.0 - correlation)
     )
     rate = severity * (stressed - probability)
     if asset_class not in _WHOLESALE:
@@ -232,3 +233,58 @@ def _floored(default_prob: npt.ArrayLike) -> FloatArray:
     if not ((probability >= 0.0) & (probability <= 1.0)).all():
         raise NumericalError("every default_prob must lie in [0, 1]")
     return np.maximum(probability, PROBABILITY_FLOOR)
+
+
+def conditional_default_probability(
+    default_prob: npt.ArrayLike, factor: npt.ArrayLike, *, correlation: float
+) -> FloatArray:
+    """Probability of default given the systematic factor; it falls as the factor rises.
+
+    Parameters
+    ----------
+    default_prob : array_like
+        Unconditional probability, a fraction in [0, 1]. Broadcasts against `factor`.
+    factor : array_like
+        Value of the standard normal factor; low is bad.
+    correlation : float
+        Asset correlation, ``0 <= correlation < 1``.
+
+    Returns
+    -------
+    ndarray
+        ``Phi((Phi^-1(p) - sqrt(rho) z) / sqrt(1 - rho))``.
+
+    Raises
+    ------
+    NumericalError
+        If an argument is not finite or out of range.
+
+    References
+    ----------
+    .. [1] Vasicek (2002), The distribution of loan portfolio value, Risk 15(12).
+
+    Examples
+    --------
+    >>> round(float(conditional_default_probability(0.01, -3.090232306167813, correlation=0.2)), 12)
+    0.145525266131
+    """
+    probability = _checked_probability(default_prob, "default_prob")
+    factors = np.asarray(factor, dtype=np.float64)
+    _check_correlation(correlation)
+    if not np.isfinite(factors).all():
+        raise NumericalError("every factor value must be finite")
+    distance = scipy.special.ndtri(probability) - math.sqrt(correlation) * factors
+    return np.asarray(scipy.special.ndtr(distance / math.sqrt(1.0 - correlation)), dtype=np.float64)
+
+
+def _checked_probability(values: npt.ArrayLike, name: str) -> FloatArray:
+    probability = np.asarray(values, dtype=np.float64)
+    # Written so that NaN fails too.
+    if not ((probability >= 0.0) & (probability <= 1.0)).all():
+        raise NumericalError(f"every {name} must lie in [0, 1]")
+    return probability
+
+
+def _check_correlation(correlation: float) -> None:
+    if not 0.0 <= correlation < 1.0:
+        raise NumericalError(f"correlation must lie in [0, 1), was {correlation}")

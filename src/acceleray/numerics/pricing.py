@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr
+import scipy
 
 from acceleray.errors import NumericalError
 
@@ -99,7 +99,9 @@ def european_prices(
     sign, forward, discount, d1, d2 = _black_scholes(
         spot, strike, rate, dividend_yield, vol_annual, years, is_call
     )
-    price: FloatArray = discount * (sign * (forward * ndtr(sign * d1) - strike * ndtr(sign * d2)))
+    price: FloatArray = discount * (
+        sign * (forward * scipy.special.ndtr(sign * d1) - strike * scipy.special.ndtr(sign * d2))
+    )
     # Cancellation far out of the money can leave a negative rounding error.
     return np.maximum(price, 0.0)
 
@@ -115,7 +117,7 @@ def european_deltas(
 ) -> FloatArray:
     """Change of `european_prices` per unit of spot; arguments and errors as there."""
     sign, _, _, d1, _ = _black_scholes(spot, strike, rate, dividend_yield, vol_annual, years, is_call)
-    delta: FloatArray = sign * np.exp(-dividend_yield * years) * ndtr(sign * d1)
+    delta: FloatArray = sign * np.exp(-dividend_yield * years) * scipy.special.ndtr(sign * d1)
     return delta
 
 

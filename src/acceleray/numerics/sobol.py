@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 from acceleray.numerics.streams import Purpose, stream
 
@@ -166,5 +166,5 @@ def chi_squares(uniforms: FloatArray, dof: float) -> FloatArray:
     """
     if not dof > 0:
         raise ValueError(f"dof must be positive, was {dof}")
-    squares: FloatArray = 2.0 * special.gammaincinv(0.5 * dof, uniforms)
+    squares: FloatArray = 2.0 * scipy.special.gammaincinv(0.5 * dof, uniforms)
     return squares

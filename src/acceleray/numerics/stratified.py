@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 from acceleray.errors import NumericalError
 from acceleray.numerics.delta_gamma import DeltaGamma, tail_probability, tilt
@@ -129,8 +129,8 @@ def _log_caps(
         mixing = np.ones((theta.size, 1))
     else:
         # Quantiles of the tilted gamma law, far into both tails.
-        levels = special.ndtr(np.linspace(-5.0, 5.0, _GRID_MIXING))
-        mixing = special.gammaincinv(0.5 * model.dof, levels) / rate[:, None]
+        levels = scipy.special.ndtr(np.linspace(-5.0, 5.0, _GRID_MIXING))
+        mixing = scipy.special.gammaincinv(0.5 * model.dof, levels) / rate[:, None]
     normals = np.linspace(-9.0, 9.0, _GRID_NORMALS)
     least, most = _rest_range(model)
     if model.n_radial:
@@ -140,7 +140,7 @@ def _log_caps(
         spans = np.linspace(curvature.min(axis=1), curvature.max(axis=1), _GRID_SPANS, axis=1)
         caps = search_radial_caps(
             mixing,
-            special.chdtri(model.n_radial, special.ndtr(np.linspace(-8.0, 8.0, _GRID_NORMALS))),
+            scipy.special.chdtri(model.n_radial, scipy.special.ndtr(np.linspace(-8.0, 8.0, _GRID_NORMALS))),
             spans,
             edges,
             theta,

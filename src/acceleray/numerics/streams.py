@@ -25,6 +25,10 @@ class Purpose(IntEnum):
     BACKTEST_SHORTFALL = 21
     OVERLAP_BOUNDS = 22
     TABULATION = 23
+    CREDIT_IMPORTANCE_PILOT = 25
+    CREDIT_IMPORTANCE = 26
+    CREDIT_MIXING = 27
+    CREDIT_CURVE = 28
 
 
 def stream(seed: int, purpose: Purpose, *address: int) -> np.random.Generator:

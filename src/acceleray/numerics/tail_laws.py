@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
+import scipy
 
 __all__ = ["TailPoint", "normal_tail", "student_tail"]
 
@@ -27,7 +27,7 @@ def normal_tail(level: float) -> TailPoint:
     >>> round(tail.var, 6), round(tail.es, 6)
     (1.959964, 2.337803)
     """
-    quantile = float(special.ndtri(level))
+    quantile = float(scipy.special.ndtri(level))
     density = float(np.exp(-0.5 * quantile**2) / np.sqrt(2.0 * np.pi))
     return TailPoint(var=quantile, es=density / (1.0 - level))
 
@@ -46,10 +46,10 @@ def student_tail(level: float, dof: float) -> TailPoint:
     """
     if dof <= 1.0:
         raise ValueError(f"dof must exceed 1, was {dof}")
-    quantile = float(special.stdtrit(dof, level))
+    quantile = float(scipy.special.stdtrit(dof, level))
     log_density = (
-        special.gammaln(0.5 * (dof + 1.0))
-        - special.gammaln(0.5 * dof)
+        scipy.special.gammaln(0.5 * (dof + 1.0))
+        - scipy.special.gammaln(0.5 * dof)
         - 0.5 * np.log(dof * np.pi)
         - 0.5 * (dof + 1.0) * np.log1p(quantile**2 / dof)
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammaln
+import scipy
 
 from acceleray.errors import NumericalError
 
@@ -158,7 +158,11 @@ def estimate_t_dof(residuals: FloatArray, *, lowest: float = 3.0, highest: float
         raise NumericalError("tail index: no residual to estimate it from")
 
     def negative_log_likelihood(dof: float) -> float:
-        constant = gammaln(0.5 * (dof + 1)) - gammaln(0.5 * dof) - 0.5 * np.log(np.pi * (dof - 2))
+        constant = (
+            scipy.special.gammaln(0.5 * (dof + 1))
+            - scipy.special.gammaln(0.5 * dof)
+            - 0.5 * np.log(np.pi * (dof - 2))
+        )
         tail = 0.5 * (dof + 1) * np.log1p(squares / (dof - 2)).mean()
         return float(tail - constant)
 

@@ -228,6 +228,7 @@ def _credit(tables: Tables, settings: Settings) -> f.Credit | None:
             economic_capital=figure("economic_capital"),
             irb_capital=figure("irb_capital"),
             contribution=figure("ES_contribution"),
+            method=(found.get((segment, scenario, "VaR")) or {}).get("method"),
             n_paths=(found.get((segment, scenario, "VaR")) or {}).get("n_paths"),
         )
 
@@ -241,6 +242,7 @@ def _credit(tables: Tables, settings: Settings) -> f.Credit | None:
         label=settings.report.credit_label,
         level=level,
         base=CREDIT_BASE,
+        dof=settings.simulate.credit.dof,
         obligors=control["rows_accepted"] if control else None,
         ead=control["amount_total"] if control and control["amount_column"] == "ead" else None,
         scenarios=tuple(scenarios),

@@ -279,16 +279,18 @@ class CreditCase:
     economic_capital: Estimate
     irb_capital: Estimate
     contribution: Estimate
+    method: str | None
     n_paths: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credit:
-    """The loan book."""
+    """The loan book; without `dof` its copula is Gaussian."""
 
     label: str
     level: float
     base: str
+    dof: float | None
     obligors: int | None
     ead: float | None
     scenarios: tuple[CreditCase, ...]

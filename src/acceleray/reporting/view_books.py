@@ -74,7 +74,7 @@ def credit(facts: Cursor) -> dict[str, Any] | None:
     if not found["ead"].is_absent:
         book += [", exposure ", money(found["ead"])]
     segments = list(found["segments"])
-    paths = base["n_paths"]
+    dof = found["dof"]
     return {
         "label": found["label"].value,
         "finding": tuple(finding),
@@ -83,7 +83,8 @@ def credit(facts: Cursor) -> dict[str, Any] | None:
         "rows": [_credit_case(case, scale, most) for case in cases],
         "segments": [_segment(x, scale) for x in segments],
         "unit": unit_name(scale, facts["base_currency"].value),
-        "paths": () if paths.is_absent else (figure(paths, fmt.count(paths.value)), " paths, "),
+        "copula": "Gaussian copula" if dof.is_absent else f"t copula of {dof.value:g} degrees of freedom",
+        "paths": _paths(base),
         "irb_reasons": sorted(
             {
                 x["irb_capital"]["note"].value
@@ -96,6 +97,18 @@ def credit(facts: Cursor) -> dict[str, Any] | None:
 
 def _lower(name: str) -> str:
     return title(name).lower()
+
+
+# What one of the `n_paths` of a method is.
+_PATHS = {"plain": "paths", "importance": "weighted paths", "conditional": "lines through the factor space"}
+
+
+def _paths(case: Cursor) -> tuple[str | Figure, ...]:
+    """Say how many paths, or what else, the figures of the book rest on."""
+    paths, method = case["n_paths"], case["method"].value
+    if paths.is_absent or paths.value == 1:
+        return ()
+    return (figure(paths, fmt.count(paths.value)), f" {_PATHS.get(method, 'paths')}, ")
 
 
 def _credit_case(case: Cursor, scale: fmt.Scale, most: float) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+from scipy.special import ndtri, stdtrit
 
 from acceleray.config.models import SimulateSettings
 from acceleray.errors import NumericalError
@@ -112,18 +112,18 @@ def _tail_rows(
     note = f"{level:g} over {labels.horizon_days} days, {labels.method}, {about}; interval {found.note}"
     yield Row(name, found.value, "amount", note, found.ci_low, found.ci_high)
     try:
-        values, errors, _ = components(members, -gains, labels, measure=measure, level=level)
+        split = components(members, -gains, labels, measure=measure, level=level)
     except NumericalError as error:
         for member in members.names:
             yield Row(name, None, "amount", f"no value: {error.message}", member_id=member)
         return
     how = "average over the tail" if measure == "ES" else "average around the quantile, scaled to add up"
-    half = float(special.ndtri(0.5 + confidence / 2)) * errors
-    if labels.overlap_days > 1 or labels.replicates is not None:
-        half, how = np.full(errors.size, np.nan), f"{how}; no interval: the paths are not independent"
-    else:
-        how = f"{how}; large-sample interval"
-    for member, value, width in zip(members.names, values, half, strict=True):
+    how = f"{how}; {split.note}"
+    errors = np.full(len(members.names), np.nan) if split.std_errors is None else split.std_errors
+    # Few sections know their scatter less well than many independent paths.
+    tail = 0.5 + confidence / 2
+    half = errors * (stdtrit(split.n_sections - 1, tail) if split.n_sections else ndtri(tail))
+    for member, value, width in zip(members.names, split.values, half, strict=True):
         low, high = (None, None) if math.isnan(width) else (float(value - width), float(value + width))
         yield Row(name, float(value), "amount", how, low, high, member)
 

@@ -1,16 +1,18 @@
 """Prepared scenario sets, cut into blocks that any worker can compute alone.
 
-Workers import this module, so it needs nothing but NumPy, SciPy, Arrow and our own kernels.
+Workers import this module, so it needs nothing but NumPy, SciPy and our own kernels. Arrow comes with the
+first job that writes files.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from acceleray.errors import NumericalError
 from acceleray.numerics.delta_gamma import DeltaGamma
 from acceleray.numerics.draws import Step, quasi_dimensions, quasi_moves, random_moves
 from acceleray.numerics.moves import apply_moves
@@ -18,8 +20,10 @@ from acceleray.numerics.sobol import sobol_uniforms
 from acceleray.numerics.stratified import Strata, draw_moves
 from acceleray.numerics.streams import Purpose, stream
 from acceleray.numerics.volatility import simulate_paths
-from acceleray.risk.position_files import PositionFiles
 from acceleray.risk.valuation import ResolvedBook, portfolio_gains, position_pnl, positions_of
+
+if TYPE_CHECKING:
+    from acceleray.risk.position_files import PositionFiles
 
 __all__ = [
     "Blocks",
@@ -236,8 +240,25 @@ def block_gains(
         Gain in base currency.
     by_position : ndarray of shape (n_positions_in_sections, n_in_block) or None
         In the order of `valuation.positions_of`, if asked for.
+
+    Raises
+    ------
+    NumericalError
+        Naming block, scenario, and factor or instrument.
     """
-    book, plan, files = jobs[job].book, jobs[job].plan, jobs[job].files
+    try:
+        return _block_gains(base, jobs[job], block, sections, keep_positions)
+    except NumericalError as error:
+        begin = jobs[job].plan.blocks.bounds(block)[0]
+        raise NumericalError(
+            f"block {block}, from scenario {begin}: {error.message}", hint=error.hint
+        ) from error
+
+
+def _block_gains(
+    base: FloatArray, job: Job, block: int, sections: tuple[int, int], keep_positions: bool
+) -> tuple[FloatArray, FloatArray | None]:
+    book, plan, files = job.book, job.plan, job.files
     shocked = plan.levels(block)
     if files is None and not keep_positions:
         return portfolio_gains(book, shocked, base[None, :], sections), None

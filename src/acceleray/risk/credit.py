@@ -1,20 +1,13 @@
-"""Credit losses of the whole loan book: blocks of paths fanned out as Ray tasks.
+"""Losses of the whole loan book: read, stressed, drawn as Ray tasks, and estimated by the method that suits.
 
-A block of paths is one task that draws every scenario. All scenarios share the same random streams in each
-block on purpose (common random numbers): path ``k`` is the same state of the economy in all of them, and a
-segment that a scenario leaves alone has the same losses in it as in the base, to the bit. So differences
-between scenarios are much sharper than the scenarios themselves. (Where a shock changes the probabilities of
-a segment, its idiosyncratic draws start alike but do not stay in step.)
-
-Without Ray the same function runs block by block in this process, which is the plain witness of the
+Without Ray the same functions run task by task in this process, which is the plain witness of the
 distributed result.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -22,161 +15,152 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from acceleray.errors import InputDataError
-from acceleray.numerics.credit import (
-    PreparedSegment,
-    default_generator,
-    draw_default_losses,
-    draw_factors,
-    prepare_segment,
-)
-from acceleray.risk.credit_book import CreditBook, CreditStress, read_credit_book, stress_credit_book
-from acceleray.risk.credit_measures import measure_credit_losses
+from acceleray.numerics.credit import PreparedModel, prepare_draws
+from acceleray.numerics.expected_loss import expected_loss
+from acceleray.risk.credit_blocks import WHOLE, Portfolio, plain_paths
+from acceleray.risk.credit_book import CreditBook, read_credit_book
+from acceleray.risk.credit_losses import CreditLosses
+from acceleray.risk.credit_methods import estimate_portfolios
+from acceleray.risk.credit_models import CreditStress, loss_model, stress_credit_book
 from acceleray.risk.fan_out import fan_out
+from acceleray.risk.joint_stress import market_stress
 
 if TYPE_CHECKING:
     from acceleray.config.models import Scenario, SimulateSettings
+    from acceleray.domain.market import Market
 
-__all__ = ["credit_scenarios", "draw_credit_losses", "simulate_block", "simulate_credit"]
+__all__ = ["credit_losses", "credit_scenarios", "draw_plain_paths", "losses_of"]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreparedBook:
-    """What every task needs, put into the object store once: all segments under all scenarios."""
-
-    names: tuple[str, ...]
-    segments: tuple[tuple[PreparedSegment, ...], ...]
-
-
-def simulate_credit(
-    obligors: pa.Table, scenarios: Sequence[Scenario], settings: SimulateSettings
-) -> pa.Table:
-    """Simulate the loan book under every credit scenario and measure it.
+def credit_losses(
+    obligors: pa.Table,
+    scenarios: Sequence[Scenario],
+    settings: SimulateSettings,
+    *,
+    fx: Mapping[str, float] | None = None,
+    market: Market | None = None,
+    covariance: FloatArray | None = None,
+) -> CreditLosses:
+    """Estimate the losses of a loan book under every credit scenario.
 
     Parameters
     ----------
     obligors : pyarrow.Table
         Columns of ``raw.obligors``, in any row order; at least one row.
     scenarios : sequence of Scenario
-        Those with ``book: credit`` are run, the others are not ours. Without any, an unshocked ``base`` is.
+        Those with ``book: credit`` or ``both`` are run, the others are not ours. Without any, an unshocked
+        ``base`` is.
     settings : SimulateSettings
-        Seed, interval level, and the section ``credit``: paths, block size, correlations, levels.
+        Seed, interval level, and the section ``credit``.
+    fx : mapping of str to float, optional
+        Base currency units for one unit of each currency of the book.
+    market : Market, optional
+        Today's levels, for scenarios of both books.
+    covariance : ndarray of shape (n_market, n_market), optional
+        Of daily market moves, for the map from market factors to latent ones.
 
     Returns
     -------
-    pyarrow.Table
-        Rows of ``result.credit`` in key order. Segment ``"*"`` is the whole book.
+    CreditLosses
 
     Raises
     ------
     InputDataError
-        If the book or a scenario cannot be used; see `read_credit_book` and `stress_credit_book`.
+        If the book, a scenario or the method cannot be used; see `read_credit_book`, `stress_credit_book`
+        and `estimate_portfolios`.
     TaskFailedError
-        If a block failed after Ray's retries.
+        If a task failed after Ray's retries.
     """
-    book = read_credit_book(obligors, settings.credit.correlation)
-    stresses = [stress_credit_book(book, scenario) for scenario in credit_scenarios(scenarios)]
-    losses = draw_credit_losses(
-        book,
-        stresses,
+    book = read_credit_book(obligors, settings.credit, fx=fx)
+    felt = None
+    if market is not None and covariance is not None:
+        felt = market_stress(book.factors, market, covariance, scenarios, settings.credit)
+    stresses = [stress_credit_book(book, scenario, felt) for scenario in credit_scenarios(scenarios)]
+    return losses_of(book, stresses, settings)
+
+
+def losses_of(book: CreditBook, stresses: Sequence[CreditStress], settings: SimulateSettings) -> CreditLosses:
+    """Estimate the losses of a book that is read, under stresses that are applied; as `credit_losses`."""
+    # An instance of Ray that nobody has imported is not initialised.
+    ray = sys.modules.get("ray")
+    distributed = ray is not None and ray.is_initialized()
+    models = tuple(prepare_draws(loss_model(book, stress, dof=settings.credit.dof)) for stress in stresses)
+    plain = draw_plain_paths(
+        models,
+        book.segments,
         seed=settings.seed,
         n_paths=settings.credit.n_paths,
         block_size=settings.credit.block_size,
+        distributed=distributed,
     )
-    return measure_credit_losses(
-        book,
-        stresses,
-        losses,
-        levels=settings.credit.levels,
-        interval_level=settings.interval_level,
-        seed=settings.seed,
+    portfolios = [
+        Portfolio(scenario=scenario, segment=segment)
+        for scenario in range(len(models))
+        for segment in (WHOLE, *range(len(book.segments)))
+    ]
+    return CreditLosses(
+        book=book,
+        stresses=tuple(stresses),
+        models=[each.model for each in models],
+        expected=np.array([expected_loss(model.model) for model in models]),
+        plain=plain,
+        found=estimate_portfolios(models, portfolios, plain, settings, distributed=distributed),
     )
 
 
-def draw_credit_losses(
-    book: CreditBook, stresses: Sequence[CreditStress], *, seed: int, n_paths: int, block_size: int
+def draw_plain_paths(
+    models: tuple[PreparedModel, ...],
+    segments: tuple[str, ...],
+    *,
+    seed: int,
+    n_paths: int,
+    block_size: int,
+    distributed: bool,
 ) -> FloatArray:
-    """Draw the losses of every scenario, path and segment, as Ray tasks if Ray is up.
+    """Draw the losses of every scenario, segment and path.
 
     Parameters
     ----------
-    book : CreditBook
-        Its order and correlations.
-    stresses : sequence of CreditStress
+    models : tuple of PreparedModel
         One per scenario.
+    segments : tuple of str
+        Names of the segments.
     seed : int
         Seed of the simulation.
     n_paths, block_size : int
         The last block is the shorter one. The block size is part of what the numbers depend on; the number of
         workers is not.
+    distributed : bool
+        As Ray tasks, or in this process.
 
     Returns
     -------
-    ndarray of shape (n_scenarios, n_paths, n_segments)
-        Losses in base currency. Their sum over the last axis is the loss of the book.
+    ndarray of shape (n_scenarios, n_segments, n_paths)
+        Losses in base currency.
 
     Raises
     ------
     TaskFailedError
         If a block failed after Ray's retries.
     """
-    prepared = PreparedBook(
-        names=book.segments,
-        segments=tuple(
-            tuple(
-                prepare_segment(
-                    stress.default_prob[rows], book.ead[rows] * stress.lgd[rows], correlation=correlation
-                )
-                for rows, correlation in zip(book.slices, book.correlation, strict=True)
-            )
-            for stress in stresses
-        ),
-    )
     sizes = [min(block_size, n_paths - first) for first in range(0, n_paths, block_size)]
-    # An instance of Ray that nobody has imported is not initialised.
-    ray = sys.modules.get("ray")
     blocks = fan_out(
-        simulate_block,
-        shared=[prepared, seed],
+        plain_paths,
+        shared=[models, segments, seed],
         calls=list(enumerate(sizes)),
         what="block of the credit simulation",
-        distributed=ray is not None and ray.is_initialized(),
+        distributed=distributed,
     )
-    return np.concatenate(blocks, axis=1)
-
-
-def simulate_block(book: PreparedBook, seed: int, block: int, n_paths: int) -> FloatArray:
-    """Draw one block of paths for all scenarios; the unit of distributed work.
-
-    Parameters
-    ----------
-    book : PreparedBook
-        All segments under all scenarios.
-    seed, block : int
-        Address of the random streams.
-    n_paths : int
-        Paths in this block.
-
-    Returns
-    -------
-    ndarray of shape (n_scenarios, n_paths, n_segments)
-        Losses in base currency.
-    """
-    factors = draw_factors(seed, block=block, n_paths=n_paths)
-    losses = np.empty((len(book.segments), n_paths, len(book.names)))
-    for scenario, segments in enumerate(book.segments):
-        for column, (name, segment) in enumerate(zip(book.names, segments, strict=True)):
-            generator = default_generator(seed, block=block, segment=name)
-            losses[scenario, :, column] = draw_default_losses(segment, factors, generator)
-    return losses
+    return np.concatenate(blocks, axis=2)
 
 
 def credit_scenarios(scenarios: Sequence[Scenario]) -> list[Scenario]:
     """Pick the scenarios of the loan book; an unshocked base when there are none."""
     from acceleray.config.models import Scenario
 
-    chosen = [scenario for scenario in scenarios if scenario.book == "credit"]
+    chosen = [scenario for scenario in scenarios if scenario.reaches_credit]
     names = [scenario.name for scenario in chosen]
     for name in names:
         if names.count(name) > 1:

@@ -1,10 +1,9 @@
-"""The loan book as arrays in one fixed order, and what a scenario makes of it."""
+"""The loan book as arrays in one fixed order: segments, cells of like obligors, default probabilities."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -13,78 +12,113 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from acceleray.domain.credit_factors import COUNTRY_PREFIX, SECTOR_PREFIX, WORLD
 from acceleray.errors import InputDataError, MissingDataError
 from acceleray.numerics.irb import IRB_CLASSES
+from acceleray.numerics.recovery import Recoveries
+from acceleray.risk.latent_factors import LatentLaw, independent_law
+from acceleray.risk.obligor_rows import ObligorRows, is_fraction, is_optional_size
 
 if TYPE_CHECKING:
-    from acceleray.config.models import Scenario
+    from acceleray.config.credit import CreditSettings
 
-__all__ = ["CreditBook", "CreditStress", "read_credit_book", "stress_credit_book"]
+__all__ = ["CreditBook", "read_credit_book"]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
+IntArray: TypeAlias = npt.NDArray[np.int64]
+Mask: TypeAlias = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CreditBook:
-    """Obligors sorted by segment and, within it, by default probability.
+    """Obligors sorted by segment, by cell within it, and by default probability within that.
+
+    A cell holds the obligors of a segment that depend on the latent factors in the same way.
 
     Parameters
     ----------
+    obligor_ids : pyarrow.Array
+        Text; no two are the same.
     segments : tuple of str
         Names in alphabetical order; none is empty.
-    slices : tuple of slice
-        Where each segment lies in the arrays.
-    correlation : tuple of float
-        Asset correlation of each segment.
+    segment_cells : ndarray of int64, shape (n_segments + 1,)
+        First cell of each segment, and the number of cells.
+    cells : ndarray of int64, shape (n_cells + 1,)
+        First obligor of each cell, and the number of obligors.
+    factors : LatentLaw
+        The latent factors that any obligor depends on, in the base case.
+    loadings : ndarray of shape (n_cells, n_factors)
+        Weights of the latent factors in the asset values of a cell.
     ead, default_prob, lgd : ndarray of shape (n_obligors,)
-        Exposure at default in base currency, one-year default probability, loss given default.
+        Exposure at default in base currency, one-year default probability, mean loss given default.
+    recovery : ndarray of int64, shape (n_obligors,)
+        Row of `recoveries`; obligors of two segments never share one.
+    recoveries : Recoveries
+        The distinct laws of the loss given default.
     asset_class : ndarray of str of shape (n_obligors,)
         Key of `numerics.irb.IRB_CLASSES`, or empty.
     maturity_years, sales : ndarray of shape (n_obligors,)
         NaN where the book does not say.
     """
 
+    obligor_ids: pa.Array
     segments: tuple[str, ...]
-    slices: tuple[slice, ...]
-    correlation: tuple[float, ...]
+    segment_cells: IntArray
+    cells: IntArray
+    factors: LatentLaw
+    loadings: FloatArray
     ead: FloatArray
     default_prob: FloatArray
     lgd: FloatArray
+    recovery: IntArray
+    recoveries: Recoveries
     asset_class: npt.NDArray[np.str_]
     maturity_years: FloatArray
     sales: FloatArray
 
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """Where each segment lies in the arrays of obligors."""
+        return tuple(slice(int(a), int(b)) for a, b in pairwise(self.cells[self.segment_cells]))
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreditStress:
-    """Default probabilities and losses given default under one scenario, in the order of the book.
+    @property
+    def systematic_variance(self) -> FloatArray:
+        """Share of the variance of a cell's asset values that the latent factors have, shape (n_cells,)."""
+        shared = self.loadings @ self.factors.covariance
+        variance: FloatArray = np.einsum("cf,cf->c", shared, self.loadings)
+        return variance
 
-    Parameters
-    ----------
-    scenario : str
-        Its name.
-    default_prob, lgd : ndarray of shape (n_obligors,)
-        Both in [0, 1]; the default probabilities of a segment still ascend.
-    default_prob_limited, lgd_limited : ndarray of shape (n_segments,)
-        How many obligors the shocks took outside [0, 1], where they were held at the bound.
-    """
+    @property
+    def correlation(self) -> tuple[float, ...]:
+        """Asset correlation of each segment, of a book with one factor and one cell per segment.
 
-    scenario: str
-    default_prob: FloatArray
-    lgd: FloatArray
-    default_prob_limited: npt.NDArray[np.int64]
-    lgd_limited: npt.NDArray[np.int64]
+        Raises
+        ------
+        InputDataError
+            If the book has several factors, or a segment several cells.
+        """
+        if len(self.factors.names) > 1 or len(self.cells) != len(self.segments) + 1:
+            raise InputDataError(
+                f"the loan book has {len(self.factors.names)} factors and {len(self.cells) - 1} kinds of "
+                f"obligors in {len(self.segments)} segments; one correlation per segment does not describe it"
+            )
+        return tuple(self.systematic_variance.tolist())
 
 
-def read_credit_book(obligors: pa.Table, correlation: Mapping[str, float]) -> CreditBook:
+def read_credit_book(
+    obligors: pa.Table, settings: CreditSettings, *, fx: Mapping[str, float] | None = None
+) -> CreditBook:
     """Check the obligors and put them into the order of all credit work.
 
     Parameters
     ----------
     obligors : pyarrow.Table
         Columns of ``raw.obligors``, in any row order; at least one row.
-    correlation : mapping of str to float
-        Asset correlation per segment.
+    settings : CreditSettings
+        Correlations of the obligors that have no loadings of their own.
+    fx : mapping of str to float, optional
+        Base currency units for one unit of each currency, the base currency included. Exposures without a
+        currency are in base currency.
 
     Returns
     -------
@@ -94,133 +128,255 @@ def read_credit_book(obligors: pa.Table, correlation: Mapping[str, float]) -> Cr
     Raises
     ------
     InputDataError
-        If there is no obligor, a value is missing, not finite or out of range (named with its obligor), an
-        asset class is unknown, or the correlation of a segment is missing or is not in [0, 1).
+        If there is no obligor, an id is missing or repeated, a value is missing, not finite or out of range
+        (named with its obligor), a currency has no exchange rate, an obligor has loadings and correlations,
+        or neither, or the factors would explain all of an obligor's variance or more.
     """
     if obligors.num_rows == 0:
         raise MissingDataError("the credit book has no obligors")
-    # The remaining columns decide only between rows that share an id, so that their order is fixed too.
-    order = pc.sort_indices(
-        obligors,
-        sort_keys=[(name, "ascending") for name in ("segment", "default_prob", "obligor_id", "ead", "lgd")],
+    rows = ObligorRows(obligors)
+    segment_codes, segments = rows.codes("segment")
+    rows.reject("segment", segment_codes < 0, "a segment name")
+    ead = rows.numbers("ead", lambda x: np.isfinite(x) & (x >= 0.0), "finite and not negative")
+    ead = ead * _exchange_rates(rows, fx or {})
+    rows.reject("ead", ~np.isfinite(ead), "finite in base currency")
+    default_prob = rows.numbers("default_prob", is_fraction, "a fraction in [0, 1]")
+    lgd = rows.numbers("lgd", is_fraction, "a fraction in [0, 1]")
+    lgd_std = _spread(rows, lgd)
+    classes, class_names = rows.codes("asset_class")
+    known = np.array([*np.isin(class_names, list(IRB_CLASSES)), True])
+    rows.reject("asset_class", ~known[classes], f"one of {', '.join(IRB_CLASSES)}, or nothing")
+    maturity_years = rows.numbers("maturity_years", is_optional_size, "finite and not negative")
+    sales = rows.numbers("sales", is_optional_size, "finite and not negative")
+
+    dependence = _dependence(rows, segment_codes, segments, settings)
+    # The rows are in the order of their ids, which decides last; the most important key comes last.
+    order = np.lexsort((default_prob, *dependence.keys, segment_codes))
+    starts, segment_of_cell = _cells(order, dependence.keys, segment_codes)
+    book_cells = np.append(starts, order.size)
+    segment_cells = np.searchsorted(segment_of_cell, np.arange(len(segments) + 1))
+    factors, loadings = _loadings(dependence, order[starts], segment_of_cell, segments, settings)
+    recovery, recoveries = _recoveries(segment_codes, lgd, lgd_std, segments, settings.lgd_correlation)
+    book = CreditBook(
+        obligor_ids=rows.table.column("obligor_id").combine_chunks().take(pa.array(order)),
+        segments=tuple(segments),
+        segment_cells=segment_cells,
+        cells=book_cells,
+        factors=factors,
+        loadings=loadings,
+        ead=ead[order],
+        default_prob=default_prob[order],
+        lgd=lgd[order],
+        recovery=recovery[order],
+        recoveries=recoveries,
+        asset_class=np.array([*class_names, ""], dtype=np.str_)[classes[order]],
+        maturity_years=maturity_years[order],
+        sales=sales[order],
     )
-    table = obligors.take(order)
-    if table.column("segment").null_count:
-        _reject(table, "segment", np.asarray(pc.is_null(table.column("segment"))), "a segment name")
-    encoded = table.column("segment").combine_chunks().dictionary_encode()
-    segments = tuple(encoded.dictionary.to_pylist())
-    starts = np.searchsorted(encoded.indices.to_numpy(), np.arange(len(segments) + 1))
-    for segment in segments:
-        if segment not in correlation:
-            raise InputDataError(
-                f"segment {segment!r} of the credit book has no correlation",
-                hint=f"add simulate.credit.correlation.{segment} to acceleray.yaml",
-            )
-        if not 0.0 <= correlation[segment] < 1.0:
-            raise InputDataError(
-                f"simulate.credit.correlation.{segment} must lie in [0, 1), was {correlation[segment]}"
-            )
-    classes = np.asarray(pc.fill_null(table.column("asset_class"), "").to_numpy(), dtype=np.str_)
-    known = np.isin(classes, ["", *IRB_CLASSES])
-    _reject(table, "asset_class", ~known, f"one of {', '.join(IRB_CLASSES)}, or nothing")
-    return CreditBook(
-        segments=segments,
-        slices=tuple(slice(int(first), int(stop)) for first, stop in pairwise(starts)),
-        correlation=tuple(float(correlation[segment]) for segment in segments),
-        ead=_numbers(table, "ead", lambda x: np.isfinite(x) & (x >= 0.0), "finite and not negative"),
-        default_prob=_numbers(table, "default_prob", _is_fraction, "a fraction in [0, 1]"),
-        lgd=_numbers(table, "lgd", _is_fraction, "a fraction in [0, 1]"),
-        asset_class=classes,
-        maturity_years=_numbers(table, "maturity_years", _is_optional_size, "finite and not negative"),
-        sales=_numbers(table, "sales", _is_optional_size, "finite and not negative"),
-    )
+    _require_own_risk(book)
+    return book
 
 
-def stress_credit_book(book: CreditBook, scenario: Scenario) -> CreditStress:
-    """Apply the shocks of a scenario in their order; without shocks the result is the book as it is.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Dependence:
+    """On what every row depends; the rows of a segment that agree in all of it are a cell.
 
     Parameters
     ----------
-    book : CreditBook
-        The unstressed book.
-    scenario : Scenario
-        With ``book: credit``. Each shock selects segments by a glob and scales or adds to ``default_prob`` or
-        ``lgd``. Values outside [0, 1] are held at the bound once all shocks are applied, and counted.
-
-    Returns
-    -------
-    CreditStress
-
-    Raises
-    ------
-    InputDataError
-        If a shock selects no segment of the book, selects by anything else than segment, moves market
-        factors, or scales by a negative number, or if the scenario replays a historical window.
+    of_file : ndarray of bool, shape (n_obligors,)
+        Whether the file has its loadings.
+    sector, country : ndarray of int64, shape (n_obligors,)
+        Place in `sectors` and `countries`; -1 for none with a correlation.
+    weights : ndarray of shape (n_file_factors, n_obligors)
+        Loadings of the file.
+    file_factors : tuple of str
+        Their factors.
     """
-    if scenario.from_ is not None:
-        raise InputDataError(
-            f"credit scenario {scenario.name!r} names a historical window, which a loan book cannot replay"
+
+    of_file: Mask
+    sector: IntArray
+    country: IntArray
+    weights: FloatArray
+    file_factors: tuple[str, ...]
+    sectors: list[str]
+    countries: list[str]
+
+    @property
+    def keys(self) -> tuple[npt.NDArray[np.generic], ...]:
+        return (self.of_file, self.sector, self.country, *self.weights)
+
+
+def _exchange_rates(rows: ObligorRows, fx: Mapping[str, float]) -> FloatArray:
+    currencies, names = rows.codes("currency")
+    rates = np.array([*(fx.get(name, np.nan) for name in names), 1.0], dtype=np.float64)
+    missing = ~(np.isfinite(rates) & (rates > 0.0))[currencies]
+    if missing.any():
+        name = names[currencies[int(np.argmax(missing))]]
+        rows.refuse(
+            missing,
+            f"there is no exchange rate for its currency {name}",
+            hint="Add a factor of kind fx with that currency, or give the exposure in base currency.",
         )
-    default_prob, lgd = book.default_prob.copy(), book.lgd.copy()
-    for shock in scenario.shocks:
-        selector = shock.select.segment
-        if shock.move is not None or selector is None or len(shock.select.model_fields_set) > 1:
-            raise InputDataError(
-                f"a shock of credit scenario {scenario.name!r} must select by segment alone and shock "
-                f"default_prob or lgd, was {shock.model_dump(exclude_none=True)}"
+    found: FloatArray = rates[currencies]
+    return found
+
+
+def _spread(rows: ObligorRows, lgd: FloatArray) -> FloatArray:
+    std = rows.numbers("lgd_std", is_optional_size, "finite and not negative")
+    std = np.where(np.isnan(std), 0.0, std)
+    widest = np.sqrt(lgd * (1.0 - lgd))
+    wide = (std > 0.0) & (std * std >= lgd * (1.0 - lgd))
+    if wide.any():
+        row = int(np.argmax(wide))
+        rows.refuse(
+            wide, f"lgd_std must be below sqrt(lgd * (1 - lgd)) = {widest[row]:.6g}, was {float(std[row])!r}"
+        )
+    return std
+
+
+def _dependence(
+    rows: ObligorRows, segment_codes: IntArray, segments: list[str], settings: CreditSettings
+) -> _Dependence:
+    """Decide where each obligor's correlations come from, and refuse those with two sources or none."""
+    of_file, names, weights = _file_loadings(rows)
+    sector_codes, sectors = rows.codes("sector")
+    country_codes, countries = rows.codes("country")
+    with_correlation = {
+        "correlation": (segment_codes, segments, settings.correlation),
+        "sector_correlation": (sector_codes, sectors, settings.sector_correlation),
+        "country_correlation": (country_codes, countries, settings.country_correlation),
+    }
+    given: dict[str, Mask] = {}
+    for setting, (codes, labels, values) in with_correlation.items():
+        # The last entry is for the code -1.
+        given[setting] = np.array([*(label in values for label in labels), False])[codes]
+        both = of_file & given[setting]
+        if both.any():
+            label = labels[codes[int(np.argmax(both))]]
+            rows.refuse(
+                both,
+                f"has loadings in the file and simulate.credit.{setting}.{label} in the settings",
+                hint="Keep one of the two.",
             )
-        chosen = [
-            rows
-            for segment, rows in zip(book.segments, book.slices, strict=True)
-            if fnmatchcase(segment, selector)
-        ]
-        if not chosen:
-            raise InputDataError(
-                f"scenario {scenario.name!r} selects segment {selector!r}, which matches none of the credit "
-                f"book's: {', '.join(book.segments)}"
-            )
-        for values, change in ((default_prob, shock.default_prob), (lgd, shock.lgd)):
-            for kind, size in (change or {}).items():
-                if kind == "scale" and size < 0.0:
-                    raise InputDataError(f"scenario {scenario.name!r} scales by {size}, which is negative")
-                for rows in chosen:
-                    values[rows] = values[rows] * size if kind == "scale" else values[rows] + size
-    return CreditStress(
-        scenario=scenario.name,
-        default_prob=np.clip(default_prob, 0.0, 1.0),
-        lgd=np.clip(lgd, 0.0, 1.0),
-        default_prob_limited=_count_outside(book, default_prob),
-        lgd_limited=_count_outside(book, lgd),
+    neither = ~of_file & ~given["correlation"]
+    if neither.any():
+        name = segments[segment_codes[int(np.argmax(neither))]]
+        rows.refuse(
+            neither,
+            f"its segment {name!r} has no correlation, nor has it loadings",
+            hint=f"Add simulate.credit.correlation.{name} to acceleray.yaml.",
+        )
+    return _Dependence(
+        of_file=of_file,
+        sector=np.where(given["sector_correlation"], sector_codes, -1),
+        country=np.where(given["country_correlation"], country_codes, -1),
+        weights=weights,
+        file_factors=names,
+        sectors=sectors,
+        countries=countries,
     )
 
 
-def _count_outside(book: CreditBook, values: FloatArray) -> npt.NDArray[np.int64]:
-    outside = (values < 0.0) | (values > 1.0)
-    return np.array([np.count_nonzero(outside[rows]) for rows in book.slices], dtype=np.int64)
+def _file_loadings(rows: ObligorRows) -> tuple[Mask, tuple[str, ...], FloatArray]:
+    """Which rows have loadings, the factors they name, and the weights, shape (n_factors, n_obligors)."""
+    maps = rows.table.column("loadings").combine_chunks()
+    n_rows = len(maps)
+    offsets = maps.offsets.to_numpy().astype(np.int64)
+    lengths = np.diff(offsets)
+    keys = maps.keys.slice(offsets[0], offsets[-1] - offsets[0]).dictionary_encode()
+    items = maps.items.slice(offsets[0], offsets[-1] - offsets[0])
+    named = keys.dictionary.to_pylist()
+    names = tuple(sorted(named))
+    rank = np.array([names.index(name) for name in named], dtype=np.int64)
+    parents = np.repeat(np.arange(n_rows), lengths)
+    values = np.asarray(items.to_numpy(zero_copy_only=False), dtype=np.float64)
+    bad = ~(np.abs(values) <= 1.0)
+    if bad.any():
+        # The rows are in the order of their ids, and so are the entries.
+        entry = int(np.argmax(bad))
+        rows.refuse(
+            np.bincount(parents[bad], minlength=n_rows) > 0,
+            f"loading_{keys[entry].as_py()} must be a number in [-1, 1], was {items[entry].as_py()!r}",
+        )
+    weights = np.zeros((len(names), n_rows))
+    # Adding zero makes -0 a 0, which sorts alike.
+    weights[rank[keys.indices.to_numpy()], parents] = values + 0.0
+    return lengths > 0, names, weights
 
 
-def _is_fraction(values: FloatArray) -> npt.NDArray[np.bool_]:
-    return (values >= 0.0) & (values <= 1.0)
+def _cells(
+    order: IntArray, keys: tuple[npt.NDArray[np.generic], ...], segment_codes: IntArray
+) -> tuple[IntArray, IntArray]:
+    """First place of each cell in `order`, and the segment of each."""
+    differs = np.zeros(order.size, dtype=np.bool_)
+    differs[0] = True
+    for key in (segment_codes, *keys):
+        in_order = key[order]
+        differs[1:] |= in_order[1:] != in_order[:-1]
+    starts = np.flatnonzero(differs)
+    return starts, segment_codes[order[starts]]
 
 
-def _is_optional_size(values: FloatArray) -> npt.NDArray[np.bool_]:
-    return np.isnan(values) | (np.isfinite(values) & (values >= 0.0))
+def _loadings(
+    dependence: _Dependence,
+    rows: IntArray,
+    segment_of_cell: IntArray,
+    segments: list[str],
+    settings: CreditSettings,
+) -> tuple[LatentLaw, FloatArray]:
+    """Weights of every latent factor in each cell, of which `rows` are examples."""
+    of_file, weights = dependence.of_file[rows], dependence.weights[:, rows]
+    sector, country = dependence.sector[rows], dependence.country[rows]
+    shares: dict[str, tuple[Mask, FloatArray]] = {}
+    if not of_file.all():
+        world = np.array([settings.correlation.get(name, 0.0) for name in segments])[segment_of_cell]
+        shares[WORLD] = (~of_file, world)
+    for prefix, codes, labels, values in (
+        (SECTOR_PREFIX, sector, dependence.sectors, settings.sector_correlation),
+        (COUNTRY_PREFIX, country, dependence.countries, settings.country_correlation),
+    ):
+        for code in np.unique(codes[codes >= 0]).tolist():
+            share = np.full(rows.size, values[labels[code]])
+            shares[prefix + labels[code]] = (codes == code, share)
+    names = sorted({*shares, *dependence.file_factors})
+    loadings = np.zeros((rows.size, len(names)))
+    for name, weight in zip(dependence.file_factors, weights, strict=True):
+        loadings[:, names.index(name)] += weight
+    for name, (where, share) in shares.items():
+        loadings[where, names.index(name)] = np.sqrt(share[where])
+    known = settings.factor_names
+    return independent_law(names, settings.factor_correlation, known=known), loadings
 
 
-def _numbers(
-    table: pa.Table, column: str, is_good: Callable[[FloatArray], npt.NDArray[np.bool_]], expected: str
-) -> FloatArray:
-    # A null becomes NaN, which only the optional columns accept.
-    values = np.asarray(table.column(column).to_numpy(), dtype=np.float64)
-    _reject(table, column, ~is_good(values), expected)
-    return values
+def _recoveries(
+    segment_codes: IntArray,
+    lgd: FloatArray,
+    lgd_std: FloatArray,
+    segments: list[str],
+    correlation: Mapping[str, float],
+) -> tuple[IntArray, Recoveries]:
+    """Give each obligor the number of its law of the loss given default, and list the laws."""
+    code = segment_codes
+    for values in (lgd, lgd_std):
+        distinct, number = np.unique(values, return_inverse=True)
+        code = np.unique(code * distinct.size + number, return_inverse=True)[1]
+    first = np.unique(code, return_index=True)[1]
+    by_segment = np.array([correlation.get(name, 0.0) for name in segments])
+    return code, Recoveries(mean=lgd[first], std=lgd_std[first], correlation=by_segment[segment_codes[first]])
 
 
-def _reject(table: pa.Table, column: str, bad: npt.NDArray[np.bool_], expected: str) -> None:
-    if not bad.any():
-        return
-    row = int(np.argmax(bad))
-    raise InputDataError(
-        f"obligor {table.column('obligor_id')[row].as_py()!r}: {column} must be {expected}, was "
-        f"{table.column(column)[row].as_py()!r} ({int(bad.sum())} such obligors)"
-    )
+def _require_own_risk(book: CreditBook) -> None:
+    """Refuse obligors whose asset value the factors would explain altogether."""
+    variance = book.systematic_variance
+    bad = ~(variance < 1.0)
+    if bad.any():
+        cell = int(np.argmax(bad))
+        first, stop = book.cells[cell], book.cells[cell + 1]
+        name = pc.min(book.obligor_ids[first:stop]).as_py()
+        count = int(np.diff(book.cells)[bad].sum())
+        raise InputDataError(
+            f"obligor {name!r}: the factors must explain less than all of its variance, were to explain "
+            f"{variance[cell]:.6g} of it ({count} such obligors)",
+            hint="Lower its loadings, of which this is the squared length, or the correlations of its "
+            "segment, sector and country, of which this is the sum.",
+        )

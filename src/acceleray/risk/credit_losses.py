@@ -1,119 +1,126 @@
-"""Simulated credit losses, to be asked for their measures."""
+"""Losses of a loan book under every scenario, to be asked for their measures."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-from scipy.stats import norm
 
 from acceleray.domain.measures import Measure
 from acceleray.errors import UsageError
-from acceleray.numerics.aggregation import tree_sum
-from acceleray.numerics.tail import Estimate, estimate_expected_shortfall, estimate_value_at_risk
-from acceleray.risk.credit import credit_scenarios, draw_credit_losses
-from acceleray.risk.credit_book import read_credit_book, stress_credit_book
+from acceleray.numerics.credit_model import LossModel
+from acceleray.numerics.intervals import Estimate
+from acceleray.risk.credit_blocks import WHOLE, Portfolio
+from acceleray.risk.credit_book import CreditBook
+from acceleray.risk.credit_methods import Found
+from acceleray.risk.credit_models import CreditStress
 
-if TYPE_CHECKING:
-    from acceleray.config.models import Scenario, SimulateSettings
+__all__ = ["WHOLE_BOOK", "CreditLosses", "expected_of"]
 
-__all__ = ["CreditLosses", "simulate_credit_losses"]
+FloatArray = npt.NDArray[np.float64]
 
-_CONFIDENCE = 0.95
-_WHOLE_BOOK = "*"
+# The segment of figures about the whole book.
+WHOLE_BOOK = "*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CreditLosses:
-    """One-year losses per scenario, path and segment.
+    """One-year losses of a loan book, by scenario and segment; amounts in base currency, positive is a loss.
 
     Parameters
     ----------
-    scenarios, segments : tuple of str
-        Names along the first and last axis.
-    losses : ndarray of shape (n_scenarios, n_paths, n_segments)
-        In base currency, positive.
-    seed : int
-        Seed of the simulation.
+    book : CreditBook
+        The unstressed book.
+    stresses : sequence of CreditStress
+        One per scenario.
+    models : sequence of LossModel
+        The book under each scenario.
+    expected : ndarray of shape (n_scenarios, n_obligors)
+        Exact expected loss of every obligor.
+    plain : ndarray of shape (n_scenarios, n_segments, n_paths)
+        Losses of plain paths, whichever method the figures come from. All scenarios share their streams.
+    found : mapping of Portfolio to Found
+        Figures of every segment and of the whole book under every scenario.
     """
 
-    scenarios: tuple[str, ...]
-    segments: tuple[str, ...]
-    losses: npt.NDArray[np.float64]
-    seed: int
+    book: CreditBook
+    stresses: Sequence[CreditStress]
+    models: Sequence[LossModel]
+    expected: FloatArray
+    plain: FloatArray
+    found: Mapping[Portfolio, Found]
 
-    def paths(self, *, segment: str = _WHOLE_BOOK, scenario: str | None = None) -> npt.NDArray[np.float64]:
-        """Losses per path of a segment, or of the whole book; shape (n_paths,).
+    @property
+    def scenarios(self) -> tuple[str, ...]:
+        """Names of the scenarios, in their order."""
+        return tuple(stress.scenario for stress in self.stresses)
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """Names of the segments, in alphabetical order."""
+        return self.book.segments
+
+    def paths(self, *, segment: str = WHOLE_BOOK, scenario: str | None = None) -> FloatArray:
+        """Losses of the plain paths of a segment, or of the whole book; shape (n_paths,).
 
         Raises
         ------
         UsageError
             If there is no such segment or scenario. Without a name, the first scenario is meant.
         """
-        chosen = self.losses[_index(self.scenarios, scenario or self.scenarios[0], "scenario")]
-        if segment == _WHOLE_BOOK:
-            return tree_sum(np.ascontiguousarray(chosen.T), axis=0)
-        return np.ascontiguousarray(chosen[:, _index(self.segments, segment, "segment")])
+        portfolio = self._portfolio(segment, scenario)
+        by_segment = self.plain[portfolio.scenario]
+        if portfolio.segment != WHOLE:
+            return np.ascontiguousarray(by_segment[portfolio.segment])
+        total = np.zeros(by_segment.shape[1])
+        for losses in by_segment:
+            total += losses
+        return total
 
-    def var(
-        self, level: float = 0.999, *, segment: str = _WHOLE_BOOK, scenario: str | None = None
-    ) -> Measure:
-        """Estimate the value at risk."""
-        paths = self.paths(segment=segment, scenario=scenario)
-        found = estimate_value_at_risk(
-            paths, level=level, confidence=_CONFIDENCE, overlap_days=1, seed=self.seed
-        )
-        return _measure(found, paths.size)
-
-    def es(self, level: float = 0.999, *, segment: str = _WHOLE_BOOK, scenario: str | None = None) -> Measure:
-        """Estimate the expected shortfall."""
-        paths = self.paths(segment=segment, scenario=scenario)
-        found = estimate_expected_shortfall(
-            paths, level=level, confidence=_CONFIDENCE, overlap_days=1, seed=self.seed
-        )
-        return _measure(found, paths.size)
-
-    def exceedance(self, loss: float, *, segment: str = _WHOLE_BOOK, scenario: str | None = None) -> Measure:
-        """Estimate the probability of a loss above `loss`, with a Wilson interval."""
-        paths = self.paths(segment=segment, scenario=scenario)
-        n, hits = paths.size, int((paths > loss).sum())
-        z = float(norm.ppf(0.5 + _CONFIDENCE / 2.0))
-        share = hits / n
-        centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-        half = z / (1 + z * z / n) * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)))
+    def expected_loss(self, *, segment: str = WHOLE_BOOK, scenario: str | None = None) -> Measure:
+        """Return the exact expected loss."""
+        portfolio = self._portfolio(segment, scenario)
+        value = expected_of(self, portfolio)
         return Measure(
-            value=share,
-            ci_low=max(0.0, centre - half),
-            ci_high=min(1.0, centre + half),
-            n_paths=n,
-            method="gaussian_copula",
-            note="share of paths; Wilson interval",
+            value=value, ci_low=value, ci_high=value, n_paths=0, method="exact", note="exact, no sampling"
         )
 
+    def var(self, level: float = 0.999, *, segment: str = WHOLE_BOOK, scenario: str | None = None) -> Measure:
+        """Estimate the value at risk; errors as for `paths`."""
+        found = self._found(segment, scenario)
+        return _measure(found, found.estimates.var(level))
 
-def simulate_credit_losses(
-    obligors: pa.Table, scenarios: Sequence[Scenario], settings: SimulateSettings
-) -> CreditLosses:
-    """Draw the losses of a loan book; parameters and errors as `risk.credit.simulate_credit`."""
-    book = read_credit_book(obligors, settings.credit.correlation)
-    chosen = credit_scenarios(scenarios)
-    losses = draw_credit_losses(
-        book,
-        [stress_credit_book(book, scenario) for scenario in chosen],
-        seed=settings.seed,
-        n_paths=settings.credit.n_paths,
-        block_size=settings.credit.block_size,
-    )
-    return CreditLosses(
-        scenarios=tuple(scenario.name for scenario in chosen),
-        segments=book.segments,
-        losses=losses,
-        seed=settings.seed,
-    )
+    def es(self, level: float = 0.999, *, segment: str = WHOLE_BOOK, scenario: str | None = None) -> Measure:
+        """Estimate the expected shortfall; errors as for `paths`."""
+        found = self._found(segment, scenario)
+        return _measure(found, found.estimates.es(level))
+
+    def exceedance(self, loss: float, *, segment: str = WHOLE_BOOK, scenario: str | None = None) -> Measure:
+        """Estimate the probability of a loss above `loss`; errors as for `paths`."""
+        found = self._found(segment, scenario)
+        return _measure(found, found.estimates.exceedance(loss))
+
+    def method(self, *, segment: str = WHOLE_BOOK, scenario: str | None = None) -> tuple[str, str]:
+        """Return the method of the figures, and why it is no other; errors as for `paths`."""
+        found = self._found(segment, scenario)
+        return found.estimates.method, found.why
+
+    def _found(self, segment: str, scenario: str | None) -> Found:
+        return self.found[self._portfolio(segment, scenario)]
+
+    def _portfolio(self, segment: str, scenario: str | None) -> Portfolio:
+        number = _index(self.scenarios, scenario or self.scenarios[0], "scenario")
+        if segment == WHOLE_BOOK:
+            return Portfolio(scenario=number, segment=WHOLE)
+        return Portfolio(scenario=number, segment=_index(self.segments, segment, "segment"))
+
+
+def expected_of(losses: CreditLosses, portfolio: Portfolio) -> float:
+    """Return the exact expected loss of a portfolio, in base currency."""
+    rows = slice(None) if portfolio.segment == WHOLE else losses.book.slices[portfolio.segment]
+    return float(np.sum(np.ascontiguousarray(losses.expected[portfolio.scenario, rows])))
 
 
 def _index(names: tuple[str, ...], name: str, what: str) -> int:
@@ -122,12 +129,12 @@ def _index(names: tuple[str, ...], name: str, what: str) -> int:
     return names.index(name)
 
 
-def _measure(estimate: Estimate, n_paths: int) -> Measure:
+def _measure(found: Found, estimate: Estimate) -> Measure:
     return Measure(
         value=estimate.value,
         ci_low=estimate.ci_low,
         ci_high=estimate.ci_high,
-        n_paths=n_paths,
-        method="gaussian_copula",
+        n_paths=found.estimates.n_paths or 0,
+        method=found.estimates.method,
         note=estimate.note,
     )

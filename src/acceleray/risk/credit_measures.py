@@ -1,4 +1,4 @@
-"""From credit losses per path to the rows of ``result.credit``: exact figures beside simulated ones."""
+"""From the losses of a loan book to its tables: exact figures beside estimated ones."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri, stdtrit
 
 from acceleray.domain.tables import contract
 from acceleray.numerics.contributions import expected_shortfall_contributions
-from acceleray.numerics.intervals import MIN_TAIL_PATHS
-from acceleray.numerics.irb import IRB_LEVEL, asrf_default_rate, irb_capital_rate
+from acceleray.numerics.credit_importance_estimates import path_masses
+from acceleray.numerics.credit_model import LossModel
+from acceleray.numerics.intervals import MIN_TAIL_PATHS, Estimate
+from acceleray.numerics.irb import IRB_LEVEL, irb_capital_rate
 from acceleray.numerics.order_statistics import paths_beyond
-from acceleray.numerics.tail import Estimate, estimate_expected_shortfall, estimate_value_at_risk
-from acceleray.risk.credit_book import CreditBook, CreditStress
+from acceleray.risk.credit_blocks import WHOLE, Portfolio
+from acceleray.risk.credit_book import CreditBook
+from acceleray.risk.credit_losses import WHOLE_BOOK, CreditLosses, expected_of
+from acceleray.risk.credit_methods import CURVE_LEVELS, Found
+from acceleray.risk.credit_models import CreditStress
+from acceleray.risk.loss_estimates import PlainEstimates, WeightedEstimates
 
-__all__ = ["WHOLE_BOOK", "measure_credit_losses"]
+__all__ = ["credit_table", "curve_table", "obligors_table"]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
-
-# The segment of rows about the whole book.
-WHOLE_BOOK = "*"
 
 EXACT = "exact, no sampling"
 NO_LEVEL = 0.0
@@ -42,90 +45,156 @@ class Figure:
     ci_high: float | None = None
     ci_note: str = EXACT
     n_paths: int | None = None
+    method: str = "exact"
 
 
-def measure_credit_losses(
-    book: CreditBook,
-    stresses: Sequence[CreditStress],
-    losses: FloatArray,
-    *,
-    levels: Sequence[float],
-    interval_level: float,
-    seed: int,
-) -> pa.Table:
+def credit_table(losses: CreditLosses, *, levels: Sequence[float], interval_level: float) -> pa.Table:
     """Measure every segment and the whole book under every scenario.
 
     Parameters
     ----------
-    book : CreditBook
-        The unstressed book.
-    stresses : sequence of CreditStress
-        One per scenario.
-    losses : ndarray of shape (n_scenarios, n_paths, n_segments)
-        Simulated losses in base currency, in the order of `stresses` and ``book.segments``.
+    losses : CreditLosses
+        The losses.
     levels : sequence of float
         Levels of VaR, ES, economic capital and the granular limit.
     interval_level : float
-        Confidence of the intervals. They cover sampling error only.
-    seed : int
-        For intervals that resample.
+        Confidence of the intervals of ES contributions; it is that of all others. They cover sampling error
+        only.
 
     Returns
     -------
     pyarrow.Table
-        Rows of ``result.credit`` in key order. ``economic_capital`` is VaR less the exact expected loss;
-        ``asrf_var`` is the VaR of a book with the same probabilities and infinitely many obligors;
-        ``irb_capital`` is the Basel formula on the scenario's own parameters; ``ES_contribution`` rows of the
-        segments add up to the ES of the whole book.
+        Rows of ``result.credit`` in key order; segment ``"*"`` is the whole book. ``economic_capital`` is VaR
+        less the exact expected loss; ``expected_loss_simulated`` is the mean of the plain paths; ``asrf_var``
+        is the VaR of a book of infinitely many obligors whose factors all move as one; ``irb_capital`` is the
+        Basel formula on the scenario's own parameters; ``ES_contribution`` rows of the segments add up to the
+        ES of the whole book.
     """
     rows: list[dict[str, object]] = []
-    for stress, by_segment in zip(stresses, losses, strict=True):
-        for member, name in enumerate(book.segments):
-            figures = _figures(book, stress, by_segment, [member], levels, interval_level, seed)
-            rows.extend({"segment": name, "scenario": stress.scenario} | asdict(row) for row in figures)
-        everyone = range(len(book.segments))
-        figures = _figures(book, stress, by_segment, everyone, levels, interval_level, seed)
-        rows.extend({"segment": WHOLE_BOOK, "scenario": stress.scenario} | asdict(row) for row in figures)
+    for portfolio, found in losses.found.items():
+        name = WHOLE_BOOK if portfolio.segment == WHOLE else losses.segments[portfolio.segment]
+        scenario = losses.scenarios[portfolio.scenario]
+        figures = _figures(losses, portfolio, found, levels, interval_level)
+        rows.extend({"segment": name, "scenario": scenario} | asdict(row) for row in figures)
+        if portfolio.segment != WHOLE:
+            continue
         for level in levels:
-            parts = _contributions(by_segment, level, interval_level)
+            parts = _contributions(losses, portfolio, found, level, interval_level)
             rows.extend(
-                {"segment": name, "scenario": stress.scenario} | asdict(row)
-                for name, row in zip(book.segments, parts, strict=True)
+                {"segment": segment, "scenario": scenario} | asdict(row)
+                for segment, row in zip(losses.segments, parts, strict=True)
             )
     table = contract("result.credit")
     rows.sort(key=lambda row: tuple(row[column] for column in table.key))
     return pa.Table.from_pylist(rows, schema=table.schema)
 
 
+def curve_table(losses: CreditLosses) -> pa.Table:
+    """Write out the loss distribution of every segment and of the whole book under every scenario.
+
+    Returns
+    -------
+    pyarrow.Table
+        Rows of ``result.credit_curve`` in key order: the loss that is not exceeded with each probability.
+    """
+    rows: list[dict[str, object]] = []
+    for portfolio, found in losses.found.items():
+        for level in CURVE_LEVELS:
+            estimate = found.estimates.var(level)
+            rows.append(
+                {
+                    "segment": WHOLE_BOOK
+                    if portfolio.segment == WHOLE
+                    else losses.segments[portfolio.segment],
+                    "scenario": losses.scenarios[portfolio.scenario],
+                    "probability": level,
+                    "loss": estimate.value,
+                    "ci_low": estimate.ci_low,
+                    "ci_high": estimate.ci_high,
+                    "ci_note": estimate.note,
+                    "method": found.estimates.method,
+                    "why": found.why,
+                    "distance": found.distance,
+                }
+            )
+    table = contract("result.credit_curve")
+    rows.sort(key=lambda row: tuple(row[column] for column in table.key))
+    return pa.Table.from_pylist(rows, schema=table.schema)
+
+
+def obligors_table(losses: CreditLosses, *, levels: Sequence[float], count: int = 50) -> pa.Table:
+    """List the obligors that make most of the tail of the whole book, where conditional laws found it.
+
+    Parameters
+    ----------
+    losses : CreditLosses
+        The losses.
+    levels : sequence of float
+        Levels of VaR and ES.
+    count : int
+        Obligors per scenario, measure and level; the others are one row with an empty ``obligor_id``.
+
+    Returns
+    -------
+    pyarrow.Table
+        Rows of ``result.credit_obligors`` in key order; those of a scenario, measure and level add up to the
+        measure of the whole book.
+    """
+    rows: list[dict[str, object]] = []
+    names = np.repeat(np.array(losses.segments), [part.stop - part.start for part in losses.book.slices])
+    for portfolio, found in losses.found.items():
+        if found.tail_shares is None:
+            continue
+        for level in levels:
+            shares = found.tail_shares[level]
+            for measure, share, whole in (
+                ("VaR_contribution", shares.value_at_risk, found.estimates.var(level).value),
+                ("ES_contribution", shares.shortfall, found.estimates.es(level).value),
+            ):
+                # The order of the book decides between equal shares.
+                largest = np.argsort(-share, kind="stable")[:count]
+                about = {
+                    "scenario": losses.scenarios[portfolio.scenario],
+                    "measure": measure,
+                    "level": level,
+                }
+                for place in largest.tolist():
+                    obligor = losses.book.obligor_ids[place].as_py()
+                    rows.append(
+                        about
+                        | {"obligor_id": obligor, "segment": str(names[place]), "value": whole * share[place]}
+                    )
+                rest = whole * (1.0 - math.fsum(share[largest]))
+                rows.append(about | {"obligor_id": "", "segment": WHOLE_BOOK, "value": rest})
+    table = contract("result.credit_obligors")
+    rows.sort(key=lambda row: tuple(row[column] for column in table.key))
+    return pa.Table.from_pylist(rows, schema=table.schema)
+
+
 def _figures(
-    book: CreditBook,
-    stress: CreditStress,
-    by_segment: FloatArray,
-    members: Sequence[int],
-    levels: Sequence[float],
-    interval_level: float,
-    seed: int,
+    losses: CreditLosses, portfolio: Portfolio, found: Found, levels: Sequence[float], interval_level: float
 ) -> Iterator[Figure]:
-    """All measures of the segments `members` taken together."""
-    obligors = slice(book.slices[members[0]].start, book.slices[members[-1]].stop)
-    paths = _sum_of(by_segment, members)
-    expected = math.fsum(book.ead[obligors] * stress.default_prob[obligors] * stress.lgd[obligors])
+    """All measures of a portfolio."""
+    stress, model = losses.stresses[portfolio.scenario], losses.models[portfolio.scenario]
+    members = range(len(losses.segments)) if portfolio.segment == WHOLE else [portfolio.segment]
+    expected = expected_of(losses, portfolio)
     yield Figure(
         measure="expected_loss", level=NO_LEVEL, value=expected, ci_note=_expected_loss_note(stress, members)
     )
-    yield _simulated_expected_loss(paths, interval_level)
+    name = WHOLE_BOOK if portfolio.segment == WHOLE else losses.segments[portfolio.segment]
+    paths = losses.paths(segment=name, scenario=stress.scenario)
+    plain = PlainEstimates(losses=paths, confidence=interval_level, seed=0)
+    yield _sampled("expected_loss_simulated", NO_LEVEL, plain.expected_loss(), "plain", plain.n_paths)
+    estimates = found.estimates
     for level in levels:
-        yield from _tail_figures(paths, expected, level, interval_level, seed)
-        yield _granular_limit(book, stress, members, level)
-    yield _irb_capital(book, stress, obligors)
-
-
-def _sum_of(by_segment: FloatArray, members: Sequence[int]) -> FloatArray:
-    """Add columns up in one order; a sum over an axis may regroup them."""
-    total = np.zeros(by_segment.shape[0])
-    for member in members:
-        total += by_segment[:, member]
-    return total
+        value_at_risk, shortfall = estimates.var(level), estimates.es(level)
+        about = estimates.method, estimates.n_paths
+        yield _sampled("VaR", level, value_at_risk, *about)
+        yield _sampled("economic_capital", level, value_at_risk, *about, less=expected)
+        yield _sampled("ES", level, shortfall, *about)
+        yield _granular_limit(losses.book, model, members, level)
+    obligors = slice(losses.book.slices[members[0]].start, losses.book.slices[members[-1]].stop)
+    yield _irb_capital(losses.book, stress, obligors)
 
 
 def _expected_loss_note(stress: CreditStress, members: Sequence[int]) -> str:
@@ -137,27 +206,15 @@ def _expected_loss_note(stress: CreditStress, members: Sequence[int]) -> str:
     return note
 
 
-def _simulated_expected_loss(paths: FloatArray, interval_level: float) -> Figure:
-    n = len(paths)
-    error = float(paths.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0
-    estimate = _normal_interval(float(paths.mean()), error, interval_level)
-    return _sampled("expected_loss_simulated", NO_LEVEL, estimate, n)
-
-
-def _normal_interval(value: float, standard_error: float, interval_level: float) -> Estimate:
-    # Equal paths do not prove that the loss is certain, only that this sample cannot tell.
-    if standard_error == 0.0:
-        return Estimate(value=value, ci_low=None, ci_high=None, note="no interval: the paths are all equal")
-    half_width = float(ndtri(0.5 + interval_level / 2.0)) * standard_error
-    return Estimate(
-        value=value,
-        ci_low=value - half_width,
-        ci_high=value + half_width,
-        note="normal, from the standard error",
-    )
-
-
-def _sampled(measure: str, level: float, estimate: Estimate, n_paths: int, less: float = 0.0) -> Figure:
+def _sampled(
+    measure: str,
+    level: float,
+    estimate: Estimate,
+    method: str,
+    n_paths: int | None,
+    *,
+    less: float = 0.0,
+) -> Figure:
     return Figure(
         measure=measure,
         level=level,
@@ -166,48 +223,90 @@ def _sampled(measure: str, level: float, estimate: Estimate, n_paths: int, less:
         ci_high=None if estimate.ci_high is None else estimate.ci_high - less,
         ci_note=estimate.note,
         n_paths=n_paths,
+        method=method,
     )
 
 
-def _tail_figures(
-    paths: FloatArray, expected: float, level: float, interval_level: float, seed: int
+def _contributions(
+    losses: CreditLosses, portfolio: Portfolio, found: Found, level: float, interval_level: float
 ) -> Iterator[Figure]:
-    n = len(paths)
-    # Paths are independent: no observation overlaps another.
-    value_at_risk = estimate_value_at_risk(
-        paths, level=level, confidence=interval_level, overlap_days=1, seed=seed
-    )
-    yield _sampled("VaR", level, value_at_risk, n)
-    yield _sampled("economic_capital", level, value_at_risk, n, less=expected)
-    shortfall = estimate_expected_shortfall(
-        paths, level=level, confidence=interval_level, overlap_days=1, seed=seed
-    )
-    yield _sampled("ES", level, shortfall, n)
-
-
-def _contributions(by_segment: FloatArray, level: float, interval_level: float) -> Iterator[Figure]:
     """Each segment's part of the whole book's ES: its mean loss in the tail of the whole."""
-    n_paths, n_segments = by_segment.shape
-    total = _sum_of(by_segment, range(n_segments))
-    values, errors = expected_shortfall_contributions(by_segment.T, total, level=level)
+    if found.tail_shares is not None:
+        yield from _shared(found, found.tail_shares[level].segments, level, interval_level)
+        return
+    by_segment, masses, method = losses.plain[portfolio.scenario], None, "plain"
+    if isinstance(found.estimates, WeightedEstimates) and found.segment_losses is not None:
+        by_segment, method = found.segment_losses, "importance"
+        masses = path_masses(found.estimates.weights)
+    n_paths = by_segment.shape[1]
+    total = np.zeros(n_paths)
+    for segment in by_segment:
+        total += segment
+    values, errors = expected_shortfall_contributions(by_segment, total, level=level, weights=masses)
+    scale, added = 1.0, ""
+    if method != found.estimates.method:
+        own = float(values.sum())
+        scale = found.estimates.es(level).value / own if own > 0.0 else 1.0
+        added = f"; plain paths, scaled by {scale:.4f} to the ES by method {found.estimates.method}"
     beyond = paths_beyond(n_paths, level)
-    for value, error in zip(values.tolist(), errors.tolist(), strict=True):
-        if beyond < MIN_TAIL_PATHS:
-            note = f"no interval: only {beyond:.3g} of {n_paths} paths lie beyond the level"
-            estimate = Estimate(value=value, ci_low=None, ci_high=None, note=note)
-        else:
-            estimate = _normal_interval(value, error, interval_level)
-        yield _sampled("ES_contribution", level, estimate, n_paths)
+    half = float(ndtri(0.5 + interval_level / 2.0)) * scale * errors
+    for value, reach in zip((scale * values).tolist(), half.tolist(), strict=True):
+        low: float | None = value - reach
+        high: float | None = value + reach
+        note = "normal, from the standard error"
+        if beyond < MIN_TAIL_PATHS or reach == 0.0:
+            low = high = None
+            note = "no interval: the paths are all equal"
+            if beyond < MIN_TAIL_PATHS:
+                note = f"no interval: only {beyond:.3g} of {n_paths} paths lie beyond the level"
+        estimate = Estimate(value=value, ci_low=low, ci_high=high, note=note + added)
+        yield _sampled("ES_contribution", level, estimate, method, n_paths)
 
 
-def _granular_limit(book: CreditBook, stress: CreditStress, members: Sequence[int], level: float) -> Figure:
-    terms: list[float] = []
-    for member in members:
-        rows = book.slices[member]
-        rate = asrf_default_rate(stress.default_prob[rows], correlation=book.correlation[member], level=level)
-        terms.append(math.fsum(book.ead[rows] * stress.lgd[rows] * rate))
+def _shared(found: Found, parts: FloatArray, level: float, interval_level: float) -> Iterator[Figure]:
+    """Shares of lines, as parts of the ES that they add up to."""
+    whole = found.estimates.es(level).value
+    n = parts.shape[0]
+    mean = parts.mean(axis=0)
+    # The share of all parts together weighs each by its tail; shares that add up to one are what is reported.
+    for share, column in zip((mean / mean.sum()).tolist(), parts.T, strict=True):
+        estimate = Estimate(
+            value=share * whole,
+            ci_low=None,
+            ci_high=None,
+            note="integrated, no sampling",
+        )
+        if n > 1:
+            reach = (
+                float(stdtrit(n - 1, 0.5 + interval_level / 2.0)) * float(column.std(ddof=1)) / math.sqrt(n)
+            )
+            estimate = Estimate(
+                value=share * whole,
+                ci_low=(share - reach) * whole,
+                ci_high=(share + reach) * whole,
+                note=f"share of the ES; Student's t over {n} scrambles",
+            )
+        yield _sampled("ES_contribution", level, estimate, found.estimates.method, found.estimates.n_paths)
+
+
+def _granular_limit(book: CreditBook, model: LossModel, members: Sequence[int], level: float) -> Figure:
+    """Loss of infinitely many obligors when the one factor that all others stand for is at its level."""
+    if not math.isinf(model.dof):
+        note = "not applicable: the mixing variable of a t copula is a second factor"
+        return Figure(measure="asrf_var", level=level, value=None, ci_note=note)
+    if (model.recoveries.correlation[model.recoveries.std > 0.0] > 0.0).any():
+        note = "not applicable: the loss given default moves with the factors"
+        return Figure(measure="asrf_var", level=level, value=None, ci_note=note)
+    length = np.linalg.norm(model.loadings, axis=1)
+    size = np.diff(model.cells)
+    distance = float(ndtri(level)) * length - model.mean
+    rate = ndtr((model.thresholds + np.repeat(distance, size)) / np.repeat(model.residual, size))
+    rows = slice(book.slices[members[0]].start, book.slices[members[-1]].stop)
+    lost = model.exposures[rows] * model.recoveries.mean[model.recovery[rows]] * rate[rows]
     note = "exact for infinitely many obligors, no sampling"
-    return Figure(measure="asrf_var", level=level, value=math.fsum(terms), ci_note=note)
+    if model.n_factors > 1:
+        note += "; all factors taken as one"
+    return Figure(measure="asrf_var", level=level, value=math.fsum(lost), ci_note=note)
 
 
 def _irb_capital(book: CreditBook, stress: CreditStress, obligors: slice) -> Figure:

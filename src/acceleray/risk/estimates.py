@@ -30,6 +30,7 @@ __all__ = [
     "TailMeasure",
     "check_fraction",
     "check_measure",
+    "dependent_sections",
     "estimated",
     "estimated_deviation",
     "estimated_increment",
@@ -131,13 +132,7 @@ def estimated_increment(
     """
     if labels.weights is not None:
         return _weighted_increment(losses, without, labels, measure, level, confidence)
-    if labels.replicates is not None:
-        sections: list[IntArray] | None = _replicates(labels, labels.replicates)
-    elif labels.overlap_days > 1:
-        length = _OVERLAPS * labels.overlap_days
-        sections = contiguous_sections(losses.size, level=level, length_at_least=length)
-    else:
-        sections = None
+    sections = dependent_sections(losses.size, labels, level=level)
     if measure == "ES":
         return incremental_expected_shortfall(
             losses, without, level=level, confidence=confidence, sections=sections
@@ -145,6 +140,33 @@ def estimated_increment(
     if sections is None:
         sections = contiguous_sections(losses.size, level=level)
     return incremental_value_at_risk(losses, without, level=level, confidence=confidence, sections=sections)
+
+
+def dependent_sections(n_paths: int, labels: Labels, *, level: float) -> list[IntArray] | None:
+    """Cut paths that depend on each other into independent sections.
+
+    Parameters
+    ----------
+    n_paths : int
+        Of the whole set.
+    labels : Labels
+        Of the set.
+    level : float
+        Fraction; a section of overlapping moves needs a tail beyond it.
+
+    Returns
+    -------
+    list of ndarray of int64 or None
+        The scrambles of a Sobol set, the blocks of a weighted one, runs of overlapping moves, which may be
+        none; None where all paths are independent.
+    """
+    if labels.replicates is not None:
+        return _replicates(labels, labels.replicates)
+    if labels.weights is not None:
+        return np.split(np.arange(n_paths, dtype=np.int64), len(labels.blocks))
+    if labels.overlap_days > 1:
+        return contiguous_sections(n_paths, level=level, length_at_least=_OVERLAPS * labels.overlap_days)
+    return None
 
 
 def _weighted_increment(

@@ -178,6 +178,8 @@ def prepare_importance(
     generator = stream(seed, Purpose.IMPORTANCE_PILOT, horizon_days, 0)
     moves, quadratic = draw_moves(model, strata, counts, generator)
     losses = _losses(loss, apply_moves(plain.base, moves + plain.drift, plain.move_kinds))
+    if np.ptp(losses) == 0.0:
+        return _plain(plain, f"the losses of the pilot were all {losses[0]:g}", (), n_pilot)
     fitted = fit_losses(losses, quadratic, counts, strata.edges, strata.probability, levels)
     found = design(law, fitted, levels, n_strata=n_strata, defensive_share=defensive_share)
     ratios = tuple(

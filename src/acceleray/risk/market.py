@@ -80,10 +80,12 @@ def revalue(
 
     Raises
     ------
+    UsageError
+        If an argument is out of range.
     InputDataError
         If the market cannot supply what the scenarios need.
-    UsageError
-        If the base currency cannot be told, or is not a three-letter code.
+    NumericalError
+        If a scenario takes a factor, or a position's gain, beyond what has a value; it is named.
     """
     if not isinstance(scenarios, ScenarioSet):
         raise UsageError(
@@ -92,6 +94,9 @@ def revalue(
         )
     if ageing not in ("none", "calendar"):
         raise UsageError(f"ageing: expected 'none' or 'calendar', was {ageing!r}")
+    for what, number in (("n_workers", n_workers), ("block_size", block_size)):
+        if number < 1:
+            raise UsageError(f"{what}: expected at least 1, was {number}")
     if isinstance(scenarios, MonteCarlo) and parameters is None:
         parameters = RiskParameters.exponential(market)
     resolution = resolve(

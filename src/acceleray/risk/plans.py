@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from acceleray.domain.inputs import did_you_mean
 from acceleray.domain.market import Market
+from acceleray.domain.moves import MoveKind
 from acceleray.domain.scenario import (
     FilteredHistorical,
     Given,
@@ -17,7 +18,7 @@ from acceleray.domain.scenario import (
     ScenarioSet,
     Stress,
 )
-from acceleray.errors import InputDataError, SchemaError
+from acceleray.errors import InputDataError, SchemaError, UsageError
 from acceleray.numerics.covariance import cholesky_root
 from acceleray.numerics.draws import martingale_drift
 from acceleray.numerics.moves import apply_moves, historical_moves
@@ -235,6 +236,13 @@ def _monte_carlo(
         (n_paths, size), replicates = sobol_layout(n_paths, block_size), REPLICATES
     drift = np.zeros(kinds.size)
     if scenarios.drift == "martingale":
+        moving = used[(kinds[used] == MoveKind.LOG) & (np.diag(covariance)[used] > 0.0)]
+        if dof is not None and moving.size:
+            raise UsageError(
+                f"monte_carlo.drift: factor {market.factor_ids[moving[0]]!r} has Student-t log moves, whose "
+                "expected level is infinite",
+                hint="Use zero drift, normal moves, or relative moves for this kind of factor.",
+            )
         drift[used] = martingale_drift(
             covariance[np.ix_(used, used)], kinds[used], horizon_days=horizon, dof=dof
         )
@@ -299,6 +307,10 @@ def _given(scenarios: Given, market: Market) -> tuple[npt.NDArray[np.float64], t
     if missing:
         raise SchemaError(f"given scenarios: missing columns {sorted(missing)}")
     labels = table["scenario"].to_pylist()
+    if not labels or None in labels:
+        raise InputDataError(
+            "given scenarios: a row has no scenario" if labels else "given scenarios: there is no row"
+        )
     order = sorted(set(labels))
     row_of = {label: row for row, label in enumerate(order)}
     column_of = {name: column for column, name in enumerate(market.factor_ids)}

@@ -20,7 +20,7 @@ from acceleray.risk.lookup import Lookup
 from acceleray.risk.market_prices import calibrate, with_residual
 from acceleray.risk.terms import Priceable, terms_of
 from acceleray.risk.unpriceable import UnpriceableError
-from acceleray.risk.valuation import Instruments, ResolvedBook
+from acceleray.risk.valuation import Instruments, Names, ResolvedBook
 
 IntArray = npt.NDArray[np.int64]
 
@@ -81,6 +81,17 @@ def base_currency_of(book: Book, market: Market) -> str:
     return str(plain[0])
 
 
+def _refuse_rate_of(base_currency: str, market: Market) -> None:
+    """Rates are in base currency for one unit: where the base currency has one, it is not their base."""
+    for factor, level in zip(market.factors, market.base, strict=True):
+        if factor.kind is FactorKind.FX and factor.currency == base_currency and level != 1.0:
+            raise UsageError(
+                f"base_currency: {base_currency} has the exchange rate {factor.factor_id!r} itself, "
+                f"which was {level:g}",
+                hint="Exchange rates are in base currency; name the currency that they are in.",
+            )
+
+
 def resolve(
     book: Book,
     market: Market,
@@ -110,11 +121,13 @@ def resolve(
     InputDataError
         If a position cannot be priced and `on_failed` is ``"stop"``.
     UsageError
-        If the base currency cannot be told, or is not a three-letter code.
+        If the base currency cannot be told, is not a three-letter code, or has an exchange rate, so that the
+        rates are in another currency.
     """
     if base_currency is not None and not re.fullmatch("[A-Z]{3}", base_currency):
         raise UsageError(f"base_currency: {base_currency!r} is not a three-letter code such as USD")
     base_currency = base_currency or base_currency_of(book, market)
+    _refuse_rate_of(base_currency, market)
     lookup = Lookup(market, base_currency, history_days, functions=book.functions)
     found: list[Priceable] = []
     failures: dict[str, str] = {}
@@ -134,7 +147,7 @@ def resolve(
         )
     found.sort(key=row_order)
     names = tuple(priceable.row["instrument_id"] for priceable in found)
-    priced, portfolio_ids = _resolved(book, reasons, names, assemble(found, market.base))
+    priced, portfolio_ids = _resolved(book, market, reasons, names, assemble(found, market.base))
     return Resolution(
         book=book,
         priced=priced,
@@ -218,7 +231,11 @@ def _priceable(row: Mapping[str, Any], lookup: Lookup, book: Book, residuals: di
 
 
 def _resolved(
-    book: Book, reasons: tuple[str | None, ...], names: tuple[str, ...], instruments: Instruments
+    book: Book,
+    market: Market,
+    reasons: tuple[str | None, ...],
+    names: tuple[str, ...],
+    instruments: Instruments,
 ) -> tuple[ResolvedBook, tuple[str, ...]]:
     row_of = {name: row for row, name in enumerate(names)}
     priced = [i for i, reason in enumerate(reasons) if reason is None]
@@ -234,5 +251,13 @@ def _resolved(
         now=instruments,
         then=instruments,
         columns=instruments.columns(),
+        names=Names(
+            factor_ids=np.array(market.factor_ids, dtype=np.str_),
+            above_zero=np.array([factor.kind is FactorKind.FX for factor in market.factors], dtype=np.bool_),
+            from_zero=np.array(
+                [factor.kind is FactorKind.IMPLIED_VOL for factor in market.factors], dtype=np.bool_
+            ),
+            instrument_ids=np.array(names, dtype=np.str_),
+        ),
     )
     return resolved, portfolio_ids

@@ -81,8 +81,9 @@ class Pnl(GainsCube):
         Returns
         -------
         pyarrow.Table
-            member_id, value, std_error, residual; values add up to the node's measure. The residual is what
-            the parts of a value at risk missed before scaling; where it is not small the split means little.
+            member_id, value, std_error, residual, note; values add up to the node's measure. The residual is
+            what the parts of a value at risk missed before scaling; where it is not small the split means
+            little. A standard error that the scenarios do not show is null, and the note says why.
 
         Raises
         ------
@@ -92,8 +93,7 @@ class Pnl(GainsCube):
             If the parts of a value at risk cannot be scaled to it: it is too close to zero.
         """
         self._require_measure(measure, level=level)
-        self._require_priced(portfolio_id)
-        members, losses = self._members(by, portfolio_id), -self.node(portfolio_id)
+        members, losses = self._members(by, portfolio_id), self._losses(portfolio_id)
         return split_table(members, losses, self.labels, measure=measure, level=level)
 
     def decomposition(
@@ -125,7 +125,7 @@ class Pnl(GainsCube):
             * ``marginal``: component per unit of exposure; null without exposure.
             * ``incremental``: measure of the node less that of the node without the member, both on the same
               scenarios, with an interval for the difference.
-            * ``note``: how the intervals were made, or why there is none.
+            * ``note``: how errors and intervals were made, or why there is none.
 
         Raises
         ------
@@ -133,8 +133,7 @@ class Pnl(GainsCube):
             As for `contributions`.
         """
         self._require_measure(measure, level=level, confidence=confidence)
-        self._require_priced(portfolio_id)
-        members, losses = self._members(by, portfolio_id), -self.node(portfolio_id)
+        members, losses = self._members(by, portfolio_id), self._losses(portfolio_id)
         return decomposed(members, losses, self.labels, measure=measure, level=level, confidence=confidence)
 
     def behind(self, measure: TailMeasure = "ES", level: float = 0.975, portfolio_id: str = ROOT) -> pa.Table:
@@ -154,8 +153,7 @@ class Pnl(GainsCube):
             As for `contributions`.
         """
         self._require_measure(measure, level=level)
-        self._require_priced(portfolio_id)
-        losses = -self.node(portfolio_id)
+        losses = self._losses(portfolio_id)
         shares = (quantile_weights if measure == "VaR" else tail_masses)(
             losses, level=level, weights=self.labels.weights
         )
@@ -171,6 +169,20 @@ class Pnl(GainsCube):
                 "weight": shares[paths],
             }
         )
+
+    def _losses(self, portfolio_id: str) -> FloatArray:
+        """Losses of a node; what could not be priced at all has none, not even zero. A cut may be empty."""
+        gains = self.node(portfolio_id)
+        if self.chosen is None and not self.rows(portfolio_id).size:
+            below = [each for each in self.excluded if is_below(each[0], portfolio_id)]
+            if below:
+                _, instrument_id, reason = below[0]
+                raise InputDataError(
+                    f"no position of {portfolio_id!r} could be priced; {instrument_id!r}: {reason}",
+                    hint="All positions that could not be priced, and why, are in .excluded.",
+                )
+        # Zero less nothing is 0.0 and not -0.0.
+        return 0.0 - gains
 
     def _members(self, by: str, portfolio_id: str) -> Members:
         rows, priced = self.rows(portfolio_id), self.resolution.priced
@@ -205,8 +217,7 @@ class Pnl(GainsCube):
 
     def _measure(self, measure: TailMeasure, level: float, portfolio_id: str, confidence: float) -> Measure:
         self._require_measure(measure, level=level, confidence=confidence)
-        self._require_priced(portfolio_id)
-        losses = -self.node(portfolio_id)
+        losses = self._losses(portfolio_id)
         estimate = estimated(losses, self.labels, measure=measure, level=level, confidence=confidence)
         return Measure(
             value=estimate.value,
@@ -223,15 +234,3 @@ class Pnl(GainsCube):
             check_fraction(name, value)
         if self.labels.method == "stress":
             raise UsageError("named stresses have no probabilities, so there is no VaR or ES of them")
-
-    def _require_priced(self, portfolio_id: str) -> None:
-        # A cut may be empty; a node of which nothing could be priced has no measure, rather than one of zero.
-        if self.chosen is not None or self.rows(portfolio_id).size:
-            return
-        left_out = [row for row in self.excluded if is_below(row[0], portfolio_id)]
-        if left_out:
-            portfolio, instrument, reason = left_out[0]
-            raise InputDataError(
-                f"no position of {portfolio_id} could be priced; {instrument} in {portfolio}: {reason}",
-                hint="All reasons are in `excluded`.",
-            )

@@ -38,7 +38,7 @@ class StressLevels:
 
 
 def stress_from_settings(scenarios: Iterable[models.Scenario]) -> Stress:
-    """Take the market scenarios of ``scenarios.yaml``.
+    """Take the scenarios of ``scenarios.yaml`` that reach the market book, with their market shocks.
 
     Raises
     ------
@@ -47,14 +47,16 @@ def stress_from_settings(scenarios: Iterable[models.Scenario]) -> Stress:
     """
     taken = []
     for scenario in scenarios:
-        if scenario.book != "market":
+        if not scenario.reaches_market:
             continue
         shocks = []
         for shock in scenario.shocks:
-            if shock.move is None or shock.select.segment is not None:
+            if scenario.reaches_credit and not shock.select.is_market:
+                continue
+            if shock.move is None or not shock.select.is_market:
                 raise UsageError(
                     f"scenarios: {scenario.name!r} is a market scenario but shocks credit parameters",
-                    hint="Put credit shocks into a scenario with book: credit.",
+                    hint="Put credit shocks into a scenario with book: credit or both.",
                 )
             ((move, size),) = shock.move.items()
             shocks.append(

@@ -104,11 +104,22 @@ def stressed_es(
     Raises
     ------
     InputDataError
-        If the history is shorter than a window, or as `on_failed` says.
+        If the history is shorter than a window, no position of the node can be priced, or as `on_failed`
+        says.
     UsageError
         If the book has no such node.
     """
     resolution = resolve(book, market, base_currency=base_currency, on_failed=on_failed)
+    reasons = [
+        (name, reason)
+        for owner, name, reason in zip(
+            book.portfolio_ids, book.instrument_ids, resolution.reasons, strict=True
+        )
+        if is_below(owner, portfolio_id)
+    ]
+    if reasons and all(reason is not None for _, reason in reasons):
+        name, reason = reasons[0]
+        raise InputDataError(f"no position of {portfolio_id!r} could be priced; {name!r}: {reason}")
     history = StressedHistory.of(
         resolution, market, window_days=window_days, horizon_days=horizon_days, block_size=BLOCK_SIZE
     )

@@ -178,6 +178,7 @@ def _split(pnl: Pnl, node: str, dimension: str, by: str, measure: TailMeasure, l
             "value": split["value"],
             "std_error": split["std_error"],
             "residual": split["residual"],
+            "note": split["note"],
         },
         schema=contract("result.contributions").schema,
     )

@@ -22,6 +22,7 @@ __all__ = [
     "SECTION",
     "Instruments",
     "LookThrough",
+    "Names",
     "ResolvedBook",
     "portfolio_gains",
     "position_pnl",
@@ -167,6 +168,26 @@ class LookThrough:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Names:
+    """What columns and rows are called, so that an error in a worker says which factor and instrument.
+
+    Parameters
+    ----------
+    factor_ids : ndarray of str, shape (n_factors,)
+        An array and not a tuple: workers then map it instead of rebuilding it for every task.
+    above_zero, from_zero : ndarray of bool, shape (n_factors,)
+        Exchange rates, which must stay positive; implied vols, which must not fall below zero.
+    instrument_ids : ndarray of str, shape (n_instruments,)
+        By row.
+    """
+
+    factor_ids: npt.NDArray[np.str_]
+    above_zero: npt.NDArray[np.bool_]
+    from_zero: npt.NDArray[np.bool_]
+    instrument_ids: npt.NDArray[np.str_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ResolvedBook:
     """Everything needed to value the priceable positions, free of names.
 
@@ -188,6 +209,8 @@ class ResolvedBook:
         The same rows at the horizon; the same object where moves are instantaneous.
     columns : ndarray of int64
         Factors that any of them depends on, increasing.
+    names : Names
+        For messages.
     """
 
     positions: IntArray
@@ -198,6 +221,7 @@ class ResolvedBook:
     now: Instruments
     then: Instruments
     columns: IntArray
+    names: Names
 
     @property
     def n_sections(self) -> int:
@@ -300,6 +324,11 @@ def portfolio_gains(
     -------
     ndarray of shape (n_portfolios, n_scenarios)
         Without the positions whose instruments lie in other sections.
+
+    Raises
+    ------
+    NumericalError
+        Naming the factor whose level has no meaning, or the instrument that has no finite gain.
     """
     after, before = _factor_major(book, shocked), _factor_major(book, base)
     order = positions_of(book, sections)
@@ -313,9 +342,12 @@ def portfolio_gains(
             own = slice(*np.searchsorted(rows, (first, stop)))
             if own.start == own.stop:
                 continue
-            gains = _unit_gains(book, after, before, first, stop)
+            gains = _named_gains(book, after, before, first, stop)
             held = order[own]
-            accumulate(gains, rows[own] - first, book.quantities[held], book.portfolios[held], partial)
+            try:
+                accumulate(gains, rows[own] - first, book.quantities[held], book.portfolios[held], partial)
+            except NumericalError as error:
+                raise _infinite(book, gains, first, error) from error
             if into is not None:
                 into[own] = _by_position(gains[rows[own] - first], book.quantities[held])
         total.add(partial)
@@ -327,6 +359,61 @@ def positions_of(book: ResolvedBook, sections: tuple[int, int]) -> IntArray:
     order = np.argsort(book.instrument_rows, kind="stable")
     bounds = np.searchsorted(book.instrument_rows[order], np.array(sections) * SECTION)
     return order[bounds[0] : bounds[1]]
+
+
+def _named_gains(
+    book: ResolvedBook, after: FloatArray, before: FloatArray, first: int, stop: int
+) -> FloatArray:
+    """Gains of some rows; what a kernel refuses is said of its instrument."""
+    try:
+        # What overflows is refused when it is added up.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _unit_gains(book, after, before, first, stop)
+    except NumericalError as error:
+        if stop - first > 1:
+            for row in range(first, stop):
+                _named_gains(book, after, before, row, row + 1)
+        raise _blamed(book, after, before, first, error) from error
+
+
+def _blamed(
+    book: ResolvedBook, after: FloatArray, before: FloatArray, row: int, error: NumericalError
+) -> NumericalError:
+    """Say which instrument has no price, in which scenario, and which level is to blame for it."""
+    name = str(book.names.instrument_ids[row])
+    for scenario in range(after.shape[1]):
+        levels = after[:, [scenario]]
+        if _has_price(book, levels, row):
+            continue
+        said = f"instrument {name!r} in scenario {scenario} of its block: {error.message}"
+        for column in book.columns[levels[book.columns, 0] <= 0.0]:
+            mended = levels.copy()
+            mended[column] = before[column, 0]
+            if _has_price(book, mended, row):
+                said += f"; factor {str(book.names.factor_ids[column])!r} was {levels[column, 0]:g}"
+                break
+        return NumericalError(said, hint=error.hint)
+    return NumericalError(f"instrument {name!r}: {error.message}", hint=error.hint)
+
+
+def _has_price(book: ResolvedBook, levels: FloatArray, row: int) -> bool:
+    try:
+        book.then.prices(levels, row, row + 1)
+    except NumericalError:
+        return False
+    return True
+
+
+def _infinite(book: ResolvedBook, gains: FloatArray, first: int, error: NumericalError) -> NumericalError:
+    """Say which instrument has a gain that cannot be added up."""
+    bad = np.argwhere(~np.isfinite(gains))
+    if not bad.size:
+        return error
+    row, scenario = bad[0]
+    return NumericalError(
+        f"instrument {str(book.names.instrument_ids[first + row])!r} in scenario {scenario} of its block: "
+        f"its gain was {gains[row, scenario]:g}"
+    )
 
 
 def _unit_gains(
@@ -355,12 +442,18 @@ def _by_position(per_unit: FloatArray, quantities: FloatArray) -> FloatArray:
 
 
 def _factor_major(book: ResolvedBook, levels: FloatArray) -> FloatArray:
-    columns = book.columns
-    used = np.isfinite(levels[:, columns])
-    if not used.all():
-        scenario, position = np.argwhere(~used)[0]
+    columns, names = book.columns, book.names
+    used = levels[:, columns]
+    bad = ~np.isfinite(used)
+    bad |= (used <= 0.0) & names.above_zero[columns]
+    bad |= (used < 0.0) & names.from_zero[columns]
+    if bad.any():
+        scenario, position = np.argwhere(bad)[0]
+        column = columns[position]
+        wanted = "positive" if names.above_zero[column] else "finite"
+        wanted = "zero or positive" if names.from_zero[column] else wanted
         raise NumericalError(
-            f"valuation: the level of factor column {columns[position]} "
-            f"was not finite in scenario {scenario} of its block"
+            f"valuation: factor {str(names.factor_ids[column])!r} was {levels[scenario, column]:g} "
+            f"in scenario {scenario} of its block, must be {wanted}"
         )
     return np.ascontiguousarray(levels.T)

@@ -5,6 +5,7 @@ Workers import this module, so the estimation library is imported only when a fi
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,9 +115,13 @@ def _fit(window: FloatArray, ewma_decay: float, start: FloatArray | None) -> tup
 
 def _maximise(scaled: FloatArray, start: FloatArray | None) -> Any:
     from arch import arch_model
+    from arch.utility.exceptions import StartingValueWarning
 
     model = arch_model(scaled, mean="Zero", vol="GARCH", p=1, q=1, dist="normal", rescale=False)
-    return model.fit(disp="off", show_warning=False, starting_values=start)
+    with warnings.catch_warnings():
+        # An optimum at the edge is no start for another window: arch says so and looks for one itself.
+        warnings.simplefilter("ignore", StartingValueWarning)
+        return model.fit(disp="off", show_warning=False, starting_values=start)
 
 
 def _simple(model: str, omega: float, decay: float, variance: float, note: str) -> Fit:

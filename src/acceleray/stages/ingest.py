@@ -27,7 +27,14 @@ from acceleray.engines.spark import spark_schema, translated, write_table
 from acceleray.errors import InputDataError
 from acceleray.lake.check import check_rows, findings_of, open_inputs, settings_control
 from acceleray.lake.files import write_atomic
-from acceleray.lake.fitness import check_dates, check_limits, check_scenarios, settings_rows
+from acceleray.lake.fitness import (
+    check_dates,
+    check_limits,
+    check_market_map,
+    check_scenarios,
+    credit_factors,
+    settings_rows,
+)
 from acceleray.lake.inputs import FILE, LINE, InputSource, read_file
 from acceleray.lake.references import (
     LARGEST_WEIGHT,
@@ -41,6 +48,7 @@ from acceleray.lake.references import (
     instrument_references,
     key_column,
     market_references,
+    obligor_references,
     portfolio_references,
     repeat_reason,
 )
@@ -117,8 +125,9 @@ class _Night:
 
     def judge(self) -> None:
         """Note every problem of every row, in the order in which one input's checks need another's rows."""
+        self._judge_factors()
         with ThreadPoolExecutor(1, thread_name_prefix="obligors") as beside:
-            # Obligors refer to nothing and nothing refers to them.
+            # Obligors refer to nothing but currencies and nothing refers to them.
             obligors = beside.submit(self._judge_obligors)
             self._judge_book()
             obligors.result()
@@ -126,14 +135,17 @@ class _Night:
     def _judge_obligors(self) -> None:
         if "obligors" in self.sources:
             self._read("obligors")
-            self._count("obligors")
+            base_currency = self.context.settings.base_currency
+            self._refer("obligors", obligor_references(self.factors, base_currency))
 
-    def _judge_book(self) -> None:
-        settings = self.context.settings
+    def _judge_factors(self) -> None:
         self._read("factors")
         free = free_factors(self.fixed_factors)
         self._refer("factors", [*free, *factor_references(self._known_factors(), ())])
         self.factors = self._known_factors()
+
+    def _judge_book(self) -> None:
+        settings = self.context.settings
         refused = self._refused("factors", "factor_id")
         rows = self.factors.select(["factor_id", "kind"]).to_pylist()
         kinds = {row["factor_id"]: row["kind"] for row in rows}
@@ -188,10 +200,13 @@ class _Night:
         counts = {name: control["rows_accepted"] for name, control in self.controls.items()}
         segments = self._names("obligors", "segment") if context.scenarios else []
         portfolios = self._names("positions", "portfolio_id") if context.limits else []
+        obligors = self.sources.get("obligors")
+        latent = credit_factors(settings, () if obligors is None else obligors.columns)
         return [
             *check_rows(self.sources, counts),
             *check_dates(settings, self.factors, spans, self.delivered),
-            *check_scenarios(settings, context.scenarios, self.factors, segments, context.project),
+            *check_market_map(settings, self.factors, latent, context.project),
+            *check_scenarios(settings, context.scenarios, self.factors, segments, context.project, latent),
             *check_limits(settings, context.limits, portfolios, context.scenarios, context.project),
         ]
 

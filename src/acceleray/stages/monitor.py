@@ -342,7 +342,7 @@ def _limits(context: StageContext) -> pa.Table:
         portfolio=tables.read("result.portfolio"),
         values=tables.read("result.values"),
         sensitivities=tables.read("result.sensitivities"),
-        scenarios=[scenario.name for scenario in context.scenarios if scenario.book == "market"],
+        scenarios=[scenario.name for scenario in context.scenarios if scenario.reaches_market],
         settings=context.settings.simulate,
         as_of=context.as_of,
         source=context.settings.limits or "limits",

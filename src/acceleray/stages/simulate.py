@@ -10,7 +10,8 @@ from acceleray.domain.market import Market
 from acceleray.domain.tables import contract
 from acceleray.lake.functions import product_functions
 from acceleray.lake.history import earlier_night
-from acceleray.risk.credit import simulate_credit
+from acceleray.risk.credit import credit_losses
+from acceleray.risk.credit_measures import credit_table, curve_table, obligors_table
 from acceleray.risk.explain import explain
 from acceleray.risk.forecasts import forecast_table, whole_nodes
 from acceleray.risk.parameters import RiskParameters
@@ -36,7 +37,8 @@ READS: tuple[str, ...] = (
     "params.covariance",
     "params.risk",
 )
-WRITES: tuple[str, ...] = (*MARKET_TABLES, "result.explain", "result.forecasts", "result.credit")
+_CREDIT_TABLES = ("result.credit", "result.credit_curve", "result.credit_obligors")
+WRITES: tuple[str, ...] = (*MARKET_TABLES, "result.explain", "result.forecasts", *_CREDIT_TABLES)
 ENGINE = "ray"
 
 FloatArray = npt.NDArray[np.float64]
@@ -77,8 +79,8 @@ def run(context: StageContext) -> None:
     _explain(context, book, market)
     if not tables.is_written("result.forecasts"):
         _forecast(context, book, market, parameters)
-    if not tables.is_written("result.credit"):
-        _simulate_loans(context)
+    if not all(tables.is_written(name) for name in _CREDIT_TABLES):
+        _simulate_loans(context, market, parameters)
 
 
 def _explain(context: StageContext, book: Book, market: Market) -> None:
@@ -143,15 +145,23 @@ def _forecast(context: StageContext, book: Book, market: Market, parameters: Ris
         context.record["not_backtested"] = sorted(set(nodes_with_positions(tonight)) - set(nodes))
 
 
-def _simulate_loans(context: StageContext) -> None:
-    empty = contract("result.credit").schema.empty_table()
-    if context.settings.inputs.obligors is None:
-        context.tables.write("result.credit", empty)
-        return
-    obligors = context.tables.read("raw.obligors")
-    if obligors.num_rows == 0:
-        context.tables.write("result.credit", empty)
+def _simulate_loans(context: StageContext, market: Market, parameters: RiskParameters) -> None:
+    settings, tables = context.settings, context.tables
+    obligors = tables.read("raw.obligors")
+    if settings.inputs.obligors is None or obligors.num_rows == 0:
+        for name in _CREDIT_TABLES:
+            tables.write(name, contract(name).schema.empty_table())
         return
     context.progress(f"simulating {obligors.num_rows:,} obligors")
-    losses = simulate_credit(obligors, context.scenarios, context.settings.simulate)
-    context.tables.write("result.credit", losses)
+    losses = credit_losses(
+        obligors,
+        context.scenarios,
+        settings.simulate,
+        fx={settings.base_currency: 1.0, **market.exchange_rates},
+        market=market,
+        covariance=parameters.covariance,
+    )
+    levels, confidence = settings.simulate.credit.levels, settings.simulate.interval_level
+    tables.write("result.credit", credit_table(losses, levels=levels, interval_level=confidence))
+    tables.write("result.credit_curve", curve_table(losses))
+    tables.write("result.credit_obligors", obligors_table(losses, levels=levels))

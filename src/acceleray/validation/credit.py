@@ -1,23 +1,32 @@
-"""Credit losses: the granular limit, risk weights, and simulated books."""
+"""Credit losses: the granular limit, risk weights, exact laws and simulated books."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 import numpy as np
-import pyarrow as pa
+import numpy.typing as npt
 
-from acceleray.domain.tables import contract
+from acceleray.numerics.credit import prepare_draws
+from acceleray.numerics.credit_exact import exact_law
+from acceleray.numerics.credit_model import LossModel, default_thresholds
+from acceleray.numerics.expected_loss import expected_loss
 from acceleray.numerics.irb import asrf_default_rate, irb_capital_rate
-from acceleray.risk.credit import credit_scenarios, draw_credit_losses
-from acceleray.risk.credit_book import CreditBook, CreditStress, read_credit_book, stress_credit_book
-from acceleray.risk.credit_measures import measure_credit_losses
+from acceleray.numerics.loss_curve import aim, curve_block, prepare
+from acceleray.numerics.loss_curve_estimates import loss_curve
+from acceleray.numerics.recovery import Recoveries
+from acceleray.numerics.sobol import sobol_uniforms
+from acceleray.risk.credit import draw_plain_paths
 from acceleray.validation.books import sampled_tail
-from acceleray.validation.case import Found, NotCovered
+from acceleray.validation.case import Found
 
-__all__ = ["exchangeable_book", "factor_book", "granular_limit", "risk_weights"]
+__all__ = ["exact_book", "exchangeable_book", "factor_book", "factor_model", "granular_limit", "risk_weights"]
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+IntArray: TypeAlias = npt.NDArray[np.int64]
 
 _SEGMENT = "loans"
 _BLOCK_SIZE = 5000
@@ -51,11 +60,18 @@ def risk_weights(inputs: Mapping[str, Any]) -> dict[str, Found]:
 
 def exchangeable_book(inputs: Mapping[str, Any]) -> dict[str, Found]:
     """Simulate equal obligors under one common factor."""
-    n = inputs["n_obligors"]
-    book, stress = _entered(np.full(n, inputs["default_prob"]), np.ones(n), inputs["correlation"])
-    losses = draw_credit_losses(
-        book, [stress], seed=inputs["seed"], n_paths=inputs["n_paths"], block_size=_BLOCK_SIZE
-    )[0, :, 0]
+    n, loading = inputs["n_obligors"], math.sqrt(inputs["correlation"])
+    model = _loss_model(
+        np.full(n, inputs["default_prob"]), np.ones(n), np.full((1, 1), loading), np.array([0, n])
+    )
+    losses = draw_plain_paths(
+        (prepare_draws(model),),
+        (_SEGMENT,),
+        seed=inputs["seed"],
+        n_paths=inputs["n_paths"],
+        block_size=_BLOCK_SIZE,
+        distributed=False,
+    )[0, 0]
     found = sampled_tail(losses, inputs)
     for least in inputs.get("at_least", ()):
         share = float((losses >= least).mean())
@@ -65,47 +81,82 @@ def exchangeable_book(inputs: Mapping[str, Any]) -> dict[str, Found]:
     return found
 
 
-def factor_book(inputs: Mapping[str, Any]) -> dict[str, Found | NotCovered]:
-    """Compute the expected loss of a book with 21 factors; its tail needs more than the one there is."""
-    count = inputs["n_obligors"]
-    number = np.arange(1, count + 1)
-    default_prob = 0.01 * (1.0 + np.sin(16.0 * math.pi * number / count))
-    book, stress = _entered(default_prob, np.linspace(1.0, 100.0, count), 0.0)
-    losses = draw_credit_losses(book, [stress], seed=0, n_paths=_BLOCK_SIZE, block_size=_BLOCK_SIZE)
-    figures = measure_credit_losses(
-        book, [stress], losses, levels=(0.99,), interval_level=0.95, seed=0
-    ).to_pylist()
-    expected = next(row["value"] for row in figures if row["measure"] == "expected_loss")
-    found: dict[str, Found | NotCovered] = {"expected loss": Found(value=expected)}
-    missing = NotCovered(
-        reason="the credit simulation has one common factor, this book has 21; only its expected loss, which "
-        "no dependence changes, can be computed"
+def exact_book(inputs: Mapping[str, Any]) -> dict[str, Found]:
+    """Compute the loss law of equal obligors under one common factor, without simulation."""
+    n, loading = inputs["n_obligors"], math.sqrt(inputs["correlation"])
+    law = exact_law(
+        _loss_model(
+            np.full(n, inputs["default_prob"]), np.ones(n), np.full((1, 1), loading), np.array([0, n])
+        )
     )
-    return found | {f"P(loss > {threshold})": missing for threshold in inputs["above"]}
+    found = {}
+    for level in inputs.get("var_levels", ()):
+        found[f"VaR {level:g}"] = Found(value=law.var(level).value)
+    for level in inputs.get("es_levels", ()):
+        found[f"ES {level:g}"] = Found(value=law.es(level).value)
+    for least in inputs["at_least"]:
+        # The book loses whole units.
+        found[f"P(loss >= {least:g})"] = Found(value=law.exceedance(least - 1.0).value)
+    return found
 
 
-def _entered(
-    default_prob: np.ndarray[Any, np.dtype[np.float64]],
-    exposure: np.ndarray[Any, np.dtype[np.float64]],
-    correlation: float,
-) -> tuple[CreditBook, CreditStress]:
-    """Read a book of one segment as from a file, and leave it unshocked."""
-    count = default_prob.size
-    columns = {
-        "obligor_id": pa.array([f"{i:06d}" for i in range(count)]),
-        "segment": pa.array([_SEGMENT] * count),
-        "ead": pa.array(exposure),
-        "default_prob": pa.array(default_prob),
-        "lgd": pa.array(np.ones(count)),
-    }
-    schema = contract("raw.obligors").schema
-    obligors = pa.table(
-        [
-            columns[field.name].cast(field.type) if field.name in columns else pa.nulls(count, field.type)
-            for field in schema
-        ],
-        schema=schema,
+def factor_book(inputs: Mapping[str, Any]) -> dict[str, Found]:
+    """Compute the expected loss of a book with 21 factors, and its loss curve along Sobol lines."""
+    model = factor_model(inputs["n_obligors"])
+    found = {"expected loss": Found(value=math.fsum(expected_loss(model)))}
+    aimed = aim(model, inputs["tail_prob"])
+    book = prepare(model, replace(aimed, losses=np.array(inputs["above"], dtype=np.float64)))
+    scrambles = []
+    for replicate in range(inputs["scrambles"]):
+        points = sobol_uniforms(
+            inputs["seed"],
+            block=replicate,
+            block_size=inputs["points"],
+            n_paths=inputs["points"],
+            n_dims=aimed.n_dims,
+            replicates=inputs["scrambles"],
+        )
+        scrambles.append(curve_block(book, points))
+    shares = loss_curve(book.losses, scrambles, unit=book.unit).above
+    errors = shares.std(axis=0, ddof=1) / math.sqrt(len(scrambles))
+    for threshold, share, error in zip(inputs["above"], shares.mean(axis=0), errors, strict=True):
+        found[f"P(loss > {threshold})"] = Found(value=float(share), standard_error=float(error))
+    return found
+
+
+def factor_model(n_obligors: int) -> LossModel:
+    """Enter the book of Glasserman and Li (2005), section 6: one market, ten industries and ten regions.
+
+    Each run of a hundred obligors is an industry, each run of ten within it a region.
+    """
+    number = np.arange(1, n_obligors + 1)
+    default_prob = 0.01 * (1.0 + np.sin(16.0 * math.pi * number / n_obligors))
+    exposures = np.linspace(1.0, 100.0, n_obligors)
+    cell = (number - 1) // (n_obligors // 100)
+    loadings = np.zeros((100, 21))
+    loadings[:, 0] = 0.8
+    loadings[np.arange(100), 1 + np.arange(100) // 10] = 0.4
+    loadings[np.arange(100), 11 + np.arange(100) % 10] = 0.4
+    # Within a cell the probabilities ascend.
+    order = np.lexsort((default_prob, cell))
+    cells = np.searchsorted(cell[order], np.arange(101))
+    return _loss_model(default_prob[order], exposures[order], loadings, cells)
+
+
+def _loss_model(
+    default_prob: FloatArray, exposures: FloatArray, loadings: FloatArray, cells: IntArray
+) -> LossModel:
+    """Enter a book of one segment that loses everything on default."""
+    lengths = np.linalg.norm(loadings, axis=1)
+    return LossModel(
+        thresholds=default_thresholds(default_prob),
+        exposures=exposures,
+        recovery=np.zeros(exposures.size, dtype=np.int64),
+        recoveries=Recoveries(mean=np.ones(1), std=np.zeros(1), correlation=np.zeros(1)),
+        cells=cells,
+        loadings=loadings,
+        residual=np.sqrt(1.0 - lengths**2),
+        mean=np.zeros(lengths.size),
+        systematic=lengths,
+        segments=np.array([0, lengths.size]),
     )
-    book = read_credit_book(obligors, {_SEGMENT: correlation})
-    (scenario,) = credit_scenarios([])
-    return book, stress_credit_book(book, scenario)

@@ -25,12 +25,7 @@ __all__ = ["FAMILIES", "compute"]
 Family = Callable[[Mapping[str, Any]], Mapping[str, Found | NotCovered]]
 
 
-def _absent(inputs: Mapping[str, Any]) -> Mapping[str, Found | NotCovered]:
-    raise NotCoveredError(inputs["reason"])
-
-
 FAMILIES: Mapping[str, Family] = {
-    "absent": _absent,
     "accrued": dates.accrued,
     "american_options": prices.american_options,
     "attribution": backtests.attribution,
@@ -39,12 +34,14 @@ FAMILIES: Mapping[str, Family] = {
     "european_options": prices.european_options,
     "exception_independence": backtests.exception_independence,
     "exception_rates": backtests.exception_rates,
+    "exact_book": credit.exact_book,
     "exchangeable_book": credit.exchangeable_book,
     "factor_book": credit.factor_book,
     "forwards": prices.forwards,
     "granular_limit": credit.granular_limit,
     "laws": tails.laws,
     "linear_book": books.linear_book,
+    "liquidity_cascade": tails.liquidity_cascade,
     "risk_weights": credit.risk_weights,
     "sampling_errors": tails.sampling_errors,
     "short_options": books.short_options,

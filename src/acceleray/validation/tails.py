@@ -11,12 +11,13 @@ import numpy.typing as npt
 from scipy import special
 
 from acceleray.numerics import tail
+from acceleray.numerics.liquidity_horizons import liquidity_adjusted_shortfall
 from acceleray.numerics.tail_laws import normal_tail, student_tail
 from acceleray.numerics.volatility import filter_variance
 from acceleray.validation.books import sampled_tail
 from acceleray.validation.case import Found
 
-__all__ = ["laws", "sampling_errors", "superadditivity", "variance_forecasts"]
+__all__ = ["laws", "liquidity_cascade", "sampling_errors", "superadditivity", "variance_forecasts"]
 
 
 def laws(inputs: Mapping[str, Any]) -> dict[str, Found]:
@@ -32,6 +33,12 @@ def laws(inputs: Mapping[str, Any]) -> dict[str, Found]:
             found[f"VaR {level:g} {law}"] = Found(value=scale * point.var)
             found[f"ES {level:g} {law}"] = Found(value=scale * point.es)
     return found
+
+
+def liquidity_cascade(inputs: Mapping[str, Any]) -> dict[str, Found]:
+    """Aggregate expected shortfalls of ten-day moves over liquidity horizons."""
+    found = liquidity_adjusted_shortfall(inputs["shortfalls"], horizons_days=inputs["horizons_days"])
+    return {"ES": Found(value=found)}
 
 
 def sampling_errors(inputs: Mapping[str, Any]) -> dict[str, Found]:

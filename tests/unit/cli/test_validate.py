@@ -6,7 +6,8 @@ import pytest
 from acceleray.cli import validate
 from acceleray.cli.app import app
 from acceleray.errors import UsageError
-from acceleray.validation.case import load_cases
+from acceleray.validation import run as compute
+from acceleray.validation.case import NotCoveredError, load_cases
 
 
 def run(*arguments):
@@ -24,7 +25,11 @@ def test_it_prints_every_check_and_writes_both_files(tmp_path, capsys):
     assert "<h1>Validation" in (tmp_path / "new" / "validation.html").read_text()
 
 
-def test_json_and_what_is_not_covered(tmp_path, capsys):
+def test_json_and_what_is_not_covered(tmp_path, capsys, monkeypatch):
+    def refuse(inputs):
+        raise NotCoveredError("nobody wrote it")
+
+    monkeypatch.setattr(compute, "FAMILIES", {"liquidity_cascade": refuse})
     assert run("--case", "liquidity-cascade", "--out", tmp_path, "--json") == 4
     facts = json.loads(capsys.readouterr().out)
     assert (facts["exit_code"], facts["verdict"]) == (4, "not covered")

@@ -13,7 +13,6 @@ def test_every_column_has_its_type_in_the_lake(contract):
     # What is left is filled by the open columns, or (fixed) only by the settings.
     assert set(table) == {contract.open_column} - {""} | ({"fixed"} if contract.name == "factors" else set())
     assert set(contract.key) <= {column.name for column in contract.columns if column.required}
-    assert not {column.name for column in contract.columns} & set(contract.not_yet)
     for needed in contract.needs.values():
         assert set(needed) <= {column.name for column in contract.columns}
 
@@ -44,14 +43,9 @@ def test_open_columns_need_a_name_after_the_prefix():
     required = [column.name for column in INPUTS["instruments"].columns if column.required]
     assert not check_columns(INPUTS["instruments"], [*required, "attr_desk"], "i.csv")
     assert check_columns(INPUTS["instruments"], [*required, "attr_"], "i.csv")
-    assert check_columns(INPUTS["obligors"], ["attr_desk"], "o.csv")
-
-
-@pytest.mark.parametrize("later", ["currency", "lgd_std", "loading_GDP"])
-def test_designed_columns_are_refused_until_they_are_used(later):
     required = [column.name for column in INPUTS["obligors"].columns if column.required]
-    (finding,) = check_columns(INPUTS["obligors"], [*required, later], "o.csv")
-    assert "not used by this version" in finding.message
+    assert not check_columns(INPUTS["obligors"], [*required, "loading_GDP"], "o.csv")
+    assert check_columns(INPUTS["obligors"], [*required, "attr_desk"], "o.csv")
 
 
 def test_suggestions_do_not_depend_on_order_and_stay_quick_with_many_names():

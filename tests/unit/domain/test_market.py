@@ -122,3 +122,17 @@ def test_a_level_that_was_not_positive_has_no_ratio():
     market = Market.from_observations(table, FACTORS, AS_OF)
     with pytest.raises(InputDataError, match=r"'baa' was -0.01 on 2018-01-03 and cannot move by log changes"):
         market.with_moves({"zero_rate": MoveKind.LOG})
+
+
+def test_exchange_rates_are_those_with_one_factor():
+    factors = pa.table(
+        {
+            "factor_id": ["CHF1", "CHF2", "EURUSD", "SAP"],
+            "kind": ["fx", "fx", "fx", "spot"],
+            "currency": ["CHF", "CHF", "EUR", "EUR"],
+        }
+    )
+    table = pa.table(
+        {"date": [d(2)] * 4, "factor_id": ["CHF1", "CHF2", "EURUSD", "SAP"], "value": [1.0, 1.1, 1.2, 90.0]}
+    )
+    assert Market.from_observations(table, factors, AS_OF).exchange_rates == {"EUR": 1.2}

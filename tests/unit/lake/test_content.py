@@ -112,3 +112,29 @@ def test_empty_tables_and_sorted_tables_cost_nothing():
     table = sort_by_key(_table(), _KEY)
     assert sort_by_key(table, _KEY) is table
     assert not has_repeated_key(table, _KEY)
+
+
+def _loadings(*rows: list[tuple[str, float | None]] | None) -> pa.Table:
+    maps = pa.array(rows, pa.map_(pa.string(), pa.float64()))
+    return pa.table({"id": pa.array(range(len(rows)), pa.int64()), "loadings": maps})
+
+
+def test_maps_of_numbers_count_by_their_entries():
+    rows = ([("oil", 0.5), ("rates", -0.25)], [], None, [("oil", 0.5)], [("rates", None)])
+    whole = content_hash(_loadings(*rows), ("id",))
+    swapped = _loadings([("rates", -0.25), ("oil", 0.5)], *rows[1:])
+    pieces = pa.concat_tables([swapped.slice(0, 2), swapped.slice(2)])
+    assert content_hash(pieces, ("id",)) == whole
+    assert content_hash(_loadings(*rows[:1]), ("id",)) == content_hash(swapped.slice(0, 1), ("id",))
+    for number, other in (
+        (0, [("oil", 0.5), ("rates", 0.25)]),
+        (0, [("oil", 0.5), ("rate", -0.25)]),
+        (1, None),
+        (1, [("oil", 0.5)]),
+        (4, [("rates", 0.0)]),
+    ):
+        changed = [*rows[:number], other, *rows[number + 1 :]]
+        assert content_hash(_loadings(*changed), ("id",)) != whole
+    # The same entries, one row further on.
+    moved = content_hash(_loadings([("oil", 0.5)], [("rates", -0.25)], *rows[2:]), ("id",))
+    assert moved != whole

@@ -40,3 +40,12 @@ def test_reported_gains_are_read(tmp_path):
 def test_a_bad_row_is_named_by_its_line(tmp_path, text, said):
     with pytest.raises(InputDataError, match=said.replace("(", "\\(")):
         read_valid("pnl", written(tmp_path, text))
+
+
+def test_a_bad_value_is_named_by_its_factor(tmp_path):
+    path = tmp_path / "market.csv"
+    path.write_text("date,factor_id,value\n2024-06-28,AAA,\n2024-06-28,BBB,-1\n2024-06-28,CCC,1\n")
+    with pytest.raises(InputDataError) as refused:
+        read_valid("market", path, factor_kinds={"AAA": "spot", "BBB": "spot", "CCC": "spot"})
+    assert "market.csv:2: value: the cell is empty (AAA, 2024-06-28)" in refused.value.message
+    assert "market.csv:3: value: '-1' must be more than 0 (BBB, 2024-06-28)" in refused.value.message

@@ -9,6 +9,9 @@ from hypothesis.extra import numpy as hnp
 from acceleray.errors import NumericalError
 from acceleray.numerics.contributions import (
     expected_shortfall_contributions,
+    required_paths,
+    required_paths_of_sections,
+    sectioned_std_errors,
     value_at_risk_contributions,
 )
 from acceleray.numerics.tail import (
@@ -113,3 +116,67 @@ def test_members_must_be_the_total() -> None:
         expected_shortfall_contributions(members, np.ones(9), level=0.9)
     with pytest.raises(NumericalError):
         expected_shortfall_contributions(members * np.nan, np.ones(10), level=0.9)
+
+
+def test_sections_show_the_spread_of_overlapping_paths_where_the_plain_formula_does_not() -> None:
+    generator = np.random.default_rng(9)
+    n, trials, level, overlap = 6000, 100, 0.9, 10
+    sections = [np.arange(first, first + n // 12) for first in range(0, n, n // 12)]
+    found, claimed, plain = [], [], []
+    for _ in range(trials):
+        daily = generator.standard_normal((3, n + overlap - 1))
+        sums = np.cumsum(np.concatenate([np.zeros((3, 1)), daily], axis=1), axis=1)
+        members = sums[:, overlap:] - sums[:, :-overlap]
+        total = members.sum(axis=0)
+        values, errors = expected_shortfall_contributions(members, total, level=level)
+        found.append(values)
+        plain.append(errors)
+        paths = np.arange(n)
+        claimed.append(
+            sectioned_std_errors(members, total, level=level, measure="ES", paths=paths, sections=sections)
+        )
+    spread = np.std(found, axis=0, ddof=1).mean()
+    # Three members of a hundred trials know a standard deviation to 4 %; three of those, and 5 % for the bias
+    # of sections.
+    assert np.sqrt(np.mean(np.square(claimed))) == pytest.approx(spread, rel=0.17)
+    assert np.sqrt(np.mean(np.square(plain))) < 0.6 * spread
+
+
+@pytest.mark.parametrize("measure", ["ES", "VaR"])
+def test_sections_need_their_own_tails_only(measure) -> None:
+    generator = np.random.default_rng(10)
+    members, weights = generator.standard_normal((4, 800)), generator.uniform(0.5, 1.5, 800)
+    total, weights = members.sum(axis=0), weights / weights.sum()
+    sections = list(np.arange(800).reshape(80, 10).T)
+    wanted = {"level": 0.9, "measure": measure, "sections": sections, "weights": weights}
+    near = required_paths_of_sections(total, **wanted)
+    assert near.size < 800
+    near = np.union1d(near, required_paths(total, level=0.9, measure=measure, weights=weights))
+    whole = sectioned_std_errors(members, total, paths=np.arange(800), **wanted)
+    assert np.array_equal(sectioned_std_errors(members[:, near], total, paths=near, **wanted), whole)
+    # Of independent paths they are those of the formula, as well as ten sections know it.
+    contributions = expected_shortfall_contributions if measure == "ES" else value_at_risk_contributions
+    formula = contributions(members, total, level=0.9, weights=weights)[1]
+    assert whole.mean() == pytest.approx(formula.mean(), rel=0.5)
+
+
+def test_the_jackknife_knows_how_far_smoothed_parts_scatter() -> None:
+    # Sixteen sections by themselves would say half of it: each averages over a wider band than the whole.
+    generator, n, trials = np.random.default_rng(11), 8000, 150
+    sections = np.split(np.arange(n), 16)
+    found, claimed = [], []
+    for _ in range(trials):
+        members = generator.standard_normal((3, n))
+        total = members.sum(axis=0)
+        values, _, residual = value_at_risk_contributions(members, total, level=0.99)
+        found.append(values * (values.sum() - residual) / values.sum())
+        near = required_paths_of_sections(total, level=0.99, measure="VaR", sections=sections)
+        claimed.append(
+            sectioned_std_errors(
+                members[:, near], total, level=0.99, measure="VaR", paths=near, sections=sections
+            )
+        )
+    spread = np.std(found, axis=0, ddof=1).mean()
+    ratio = np.sqrt(np.mean(np.square(claimed))) / spread
+    # Up to 1.22 in theory (see the notes of the function); both sides are known to some 4 %, three of those.
+    assert 0.88 < ratio < 1.22 + 0.13

@@ -13,6 +13,7 @@ from acceleray.numerics.irb import (
     IRB_CLASSES,
     PROBABILITY_FLOOR,
     asrf_default_rate,
+    conditional_default_probability,
     irb_capital_rate,
     irb_correlation,
     irb_maturity_adjustment,
@@ -95,3 +96,45 @@ class TestBaselFormula:
         arguments = {"default_prob": 0.01, "lgd": 0.45, "asset_class": "corporate", "maturity_years": 2.5}
         with pytest.raises(NumericalError, match=message):
             irb_capital_rate(**(arguments | changed))
+
+
+class TestConditionalProbability:
+    def test_its_mean_over_the_factor_is_the_unconditional_one(self):
+        z = np.linspace(-12, 12, 4801)
+        weights = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi) * (z[1] - z[0])
+        for p in (1e-6, 0.001, 0.02, 0.4, 0.97):
+            mean = weights @ conditional_default_probability(p, z, correlation=0.3)
+            # The trapezoidal rule converges faster than any power here; 1e-12 leaves room for rounding.
+            assert mean == pytest.approx(p, rel=1e-12)
+
+    def test_low_factor_is_bad(self):
+        rates = conditional_default_probability(0.02, np.linspace(-5, 5, 50), correlation=0.15)
+        assert (np.diff(rates) < 0).all()
+
+    def test_without_correlation_the_factor_does_not_matter(self):
+        rates = conditional_default_probability([0.0, 0.02, 1.0], -3.0, correlation=0.0)
+        np.testing.assert_allclose(rates, [0.0, 0.02, 1.0], rtol=1e-14)
+
+    def test_certainty_and_impossibility_survive_every_state(self):
+        z = np.array([-40.0, -3.0, 0.0, 3.0, 40.0])
+        assert (conditional_default_probability(0.0, z, correlation=0.99) == 0.0).all()
+        assert (conditional_default_probability(1.0, z, correlation=0.99) == 1.0).all()
+
+    def test_tiny_probability_is_not_rounded_to_zero(self):
+        assert conditional_default_probability(1e-300, 0.0, correlation=0.0) == pytest.approx(
+            1e-300, rel=1e-9
+        )
+
+    @pytest.mark.parametrize("p", [-1e-9, 1.0000001, math.nan, math.inf])
+    def test_bad_probability(self, p):
+        with pytest.raises(NumericalError, match="default_prob"):
+            conditional_default_probability(p, 0.0, correlation=0.2)
+
+    @pytest.mark.parametrize("rho", [-0.1, 1.0, 1.5, math.nan])
+    def test_bad_correlation(self, rho):
+        with pytest.raises(NumericalError, match="correlation"):
+            conditional_default_probability(0.01, 0.0, correlation=rho)
+
+    def test_bad_factor(self):
+        with pytest.raises(NumericalError, match="factor"):
+            conditional_default_probability(0.01, [0.0, math.nan], correlation=0.2)

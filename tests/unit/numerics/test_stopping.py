@@ -85,5 +85,8 @@ def test_a_rule_that_means_nothing_is_refused():
         StoppingRule(max_paths=10, relative_error=0.0)
     with pytest.raises(ValueError, match="max_paths must be at least 1"):
         StoppingRule(max_paths=0)
-    with pytest.raises(ValueError, match="measure must be 'VaR' or 'ES', was 'es'"):
-        StoppingRule(max_paths=100, measure="es")
+
+
+def test_a_measure_that_there_is_not_is_refused():
+    with pytest.raises(ValueError, match="measure must be 'VaR' or 'ES', was 'var'"):
+        StoppingRule(max_paths=100, relative_error=0.05, measure="var")

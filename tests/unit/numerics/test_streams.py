@@ -39,4 +39,8 @@ def test_published_addresses_never_change():
         "BACKTEST_SHORTFALL": 21,
         "OVERLAP_BOUNDS": 22,
         "TABULATION": 23,
+        "CREDIT_IMPORTANCE_PILOT": 25,
+        "CREDIT_IMPORTANCE": 26,
+        "CREDIT_MIXING": 27,
+        "CREDIT_CURVE": 28,
     }

@@ -14,22 +14,34 @@ from acceleray.domain.tables import contract
 from acceleray.errors import InputDataError, MissingDataError
 from acceleray.numerics.irb import asrf_default_rate, irb_capital_rate
 from acceleray.numerics.tail import expected_shortfall, value_at_risk
-from acceleray.risk.credit import draw_credit_losses, simulate_credit
-from acceleray.risk.credit_book import read_credit_book, stress_credit_book
+from acceleray.risk.credit import credit_losses
+from acceleray.risk.credit_measures import credit_table
 
 SCHEMA = contract("raw.obligors").schema
 LEVELS = (0.95, 0.99, 0.999)
 CORRELATION = {"retail": 0.08, "sme": 0.14, "corporate": 0.2}
 SETTINGS = SimulateSettings(
-    seed=5, credit=CreditSettings(n_paths=2300, block_size=500, correlation=CORRELATION, levels=LEVELS)
+    seed=5,
+    credit=CreditSettings(
+        n_paths=2300, block_size=500, correlation=CORRELATION, levels=LEVELS, method="plain"
+    ),
 )
 BASE = Scenario(name="base", book="credit")
+
+
+def filled(columns: dict[str, object]) -> pa.Table:
+    count = len(columns["obligor_id"])
+    arrays = [
+        pa.array(columns[field.name], field.type) if field.name in columns else pa.nulls(count, field.type)
+        for field in SCHEMA
+    ]
+    return pa.table(arrays, schema=SCHEMA)
 
 
 def make_book(n: int = 600, seed: int = 1) -> pa.Table:
     rng = np.random.default_rng(seed)
     segment = rng.choice(["retail", "sme", "corporate"], n, p=[0.6, 0.3, 0.1])
-    return pa.table(
+    return filled(
         {
             "obligor_id": [f"o{i:05d}" for i in range(n)],
             "segment": segment,
@@ -39,9 +51,7 @@ def make_book(n: int = 600, seed: int = 1) -> pa.Table:
             "asset_class": segment,
             "maturity_years": rng.integers(1, 6, n).astype(float),
             "sales": rng.uniform(1, 60, n),
-            "rating": pa.nulls(n, pa.string()),
-        },
-        schema=SCHEMA,
+        }
     )
 
 
@@ -52,6 +62,14 @@ def credit_scenario(name: str, **change: object) -> Scenario:
 
 RECESSION = credit_scenario("recession", default_prob={"scale": 1.8}, lgd={"add": 0.07})
 BOOK = make_book()
+
+
+def simulate_credit(obligors, scenarios, settings):
+    losses = credit_losses(obligors, scenarios, settings)
+    confidence = settings.interval_level
+    return credit_table(losses, levels=settings.credit.levels, interval_level=confidence)
+
+
 RESULT = simulate_credit(BOOK, [BASE, RECESSION], SETTINGS)
 
 
@@ -66,14 +84,8 @@ def find(result: pa.Table, measure: str, *, segment="*", scenario="base", level=
 
 
 def paths(table: pa.Table, scenarios=(BASE,), *, settings=SETTINGS) -> np.ndarray:
-    book = read_credit_book(table, settings.credit.correlation)
-    return draw_credit_losses(
-        book,
-        [stress_credit_book(book, scenario) for scenario in scenarios],
-        seed=settings.seed,
-        n_paths=settings.credit.n_paths,
-        block_size=settings.credit.block_size,
-    )
+    """Losses by scenario, path and segment."""
+    return credit_losses(table, scenarios, settings).plain.transpose(0, 2, 1)
 
 
 def replace(table: pa.Table, column: str, values: object) -> pa.Table:
@@ -248,7 +260,8 @@ class TestEdges:
             assert whole["value"] == find(result, measure, segment=segment, level=level)["value"]
 
     def test_identical_obligors_are_separate_ones(self):
-        twice = pa.concat_tables([BOOK, BOOK])
+        again = replace(BOOK, "obligor_id", [f"again{i:05d}" for i in range(BOOK.num_rows)])
+        twice = pa.concat_tables([BOOK, again])
         result = simulate_credit(twice, [], SETTINGS)
         one = find(RESULT, "expected_loss")["value"]
         assert find(result, "expected_loss")["value"] == pytest.approx(2 * one, rel=1e-14)

@@ -90,6 +90,13 @@ def test_books_without_a_quadratic_or_with_few_paths_are_drawn_plainly():
     assert "too short" in short.diagnosis.reason
 
 
+def test_a_book_that_is_hedged_to_the_last_cent_is_drawn_plainly():
+    # Derivatives by differences are rounding, and say more than the losses do.
+    found = prepare(lambda levels: np.zeros(len(levels)), np.array([1e-9, -1e-9]), np.zeros((2, 2)))
+    assert found.diagnosis.method == "plain"
+    assert found.diagnosis.reason == "the losses of the pilot were all 0"
+
+
 def test_an_indefinite_book_without_deltas_is_worth_it():
     found = prepare(square, np.zeros(2), np.diag([2.0, -2.0]))
     assert found.diagnosis.method == "importance"

@@ -18,9 +18,10 @@ from acceleray.domain.scenario import (
     Stress,
     StressScenario,
 )
+from acceleray.errors import InputDataError, NumericalError, UsageError
 from acceleray.risk.market import revalue
 
-from .conftest import make_book
+from .conftest import START, make_book
 
 LINEAR_AND_OPTIONS = [
     ("Eq", "FUND", 40.0),
@@ -135,3 +136,67 @@ def test_filtered_paths_scale_with_tomorrows_volatility(market):
     one_day = revalue(book, market, FilteredHistorical(window_days=300))
     assert pnl.cube.shape == (1, 20_000)
     assert np.std(pnl.cube) == pytest.approx(np.std(one_day.cube) * math.sqrt(10), rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"ageing": "Calendar"}, "ageing: expected 'none' or 'calendar'"),
+        ({"n_workers": 0}, "n_workers: expected at least 1"),
+        ({"block_size": 0}, "block_size: expected at least 1"),
+        ({"base_currency": "EUR"}, "EUR has the exchange rate 'EURUSD' itself"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(given, named, book, market):
+    with pytest.raises(UsageError, match=named):
+        revalue(book, market, Historical(window_days=10), **given)
+
+
+def given_levels(**levels):
+    rows = [{"scenario": "calm", "factor_id": name, "value": START[name]} for name in levels]
+    rows += [{"scenario": "wild", "factor_id": name, "value": value} for name, value in levels.items()]
+    return Given(table=pa.Table.from_pylist(rows))
+
+
+@pytest.mark.parametrize(
+    ("levels", "named"),
+    [
+        ({"EURUSD": -1.0}, "factor 'EURUSD' was -1 in scenario 0 of its block, must be positive"),
+        ({"EURUSD": 0.0}, "factor 'EURUSD' was 0 in scenario 0 of its block, must be positive"),
+        ({"VIX": -0.1}, "factor 'VIX' was -0.1 in scenario 0 of its block, must be zero or positive"),
+        ({"SPX": -5.0}, "instrument '(CALL|PUT)' in scenario 0 of its block: .*; factor 'SPX' was -5"),
+        ({"OIL": 1e308}, "instrument 'OIL_FUT' in scenario 0 of its block: its gain was inf"),
+    ],
+)
+def test_levels_without_a_price_are_named_with_their_instrument(levels, named, book, market):
+    # Blocks of one scenario: the second one fails.
+    with pytest.raises(NumericalError, match=f"block 1, from scenario 1: .*{named}"):
+        revalue(book, market, given_levels(**levels), block_size=1)
+
+
+def test_given_rows_need_a_scenario(book, market):
+    rows = [{"scenario": None, "factor_id": "SPX", "value": 1.0}]
+    schema = pa.schema([("scenario", pa.string()), ("factor_id", pa.string()), ("value", pa.float64())])
+    for table, named in (
+        (pa.Table.from_pylist(rows, schema=schema), "a row has no scenario"),
+        (schema.empty_table(), "there is no row"),
+    ):
+        with pytest.raises(InputDataError, match=named):
+            revalue(book, market, Given(table=table))
+
+
+def test_student_log_moves_have_no_martingale(book, market):
+    wanted = MonteCarlo(n_paths=10, dof=5.0, drift="martingale")
+    with pytest.raises(UsageError, match="'EURUSD' has Student-t log moves"):
+        revalue(book, market, wanted)
+
+
+def test_what_could_not_be_priced_at_all_has_no_measure(market):
+    book = make_book(positions=[("Lost", "OIL_FUT", 1.0), ("World", "FUND", 1.0)], OIL_FUT={"factor_id": "X"})
+    pnl = revalue(book, market, Historical(window_days=50))
+    assert pnl.var(0.9).value == pnl.var(0.9, "World").value
+    for ask in (pnl.var, pnl.es):
+        with pytest.raises(InputDataError, match=r"no position of 'Lost' could be priced; 'OIL_FUT': .*'X'"):
+            ask(0.9, "Lost")
+    with pytest.raises(InputDataError, match="no position of 'Lost'"):
+        pnl.contributions("ES", 0.9, portfolio_id="Lost")

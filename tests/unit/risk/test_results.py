@@ -278,7 +278,7 @@ def test_a_node_of_which_nothing_was_priced_has_no_measure(market):
     pnl = revalue(make_book(CALL=over, PUT=over), market, Historical(window_days=300))
     for ask in (pnl.var, pnl.es, pnl.behind, pnl.contributions, pnl.decomposition):
         with pytest.raises(
-            InputDataError, match="no position of Hedge could be priced; CALL in Hedge: expired on"
+            InputDataError, match="no position of 'Hedge' could be priced; 'CALL': expired on"
         ):
             ask(portfolio_id="Hedge")
     assert pnl.es().value > 0.0
@@ -289,3 +289,23 @@ def test_a_node_of_which_nothing_was_priced_has_no_measure(market):
 def test_what_is_no_scenario_set_is_refused(book, market):
     with pytest.raises(UsageError, match="scenarios: expected a scenario set, was str"):
         revalue(book, market, "historical")
+
+
+@pytest.mark.parametrize(
+    ("scenarios", "measure", "level", "said"),
+    [
+        (Historical(window_days=300), "ES", 0.975, "large-sample standard errors of independent paths"),
+        (Historical(window_days=300), "ES", 0.99, "no standard error: only 3 of 300 paths"),
+        (Historical(window_days=50), "VaR", 0.99, "no standard error: only 0.5 of 50 paths"),
+        (Historical(window_days=300, horizon_days=10), "ES", 0.975, "no standard error: the paths depend"),
+        (Historical(window_days=350, horizon_days=5), "ES", 0.9, "over 8 independent sections of 43 paths"),
+        (MonteCarlo(n_paths=1600, sampler="sobol"), "VaR", 0.95, "over 16 independent sections of 128 paths"),
+    ],
+)
+def test_a_standard_error_is_that_of_its_paths_or_null_with_the_reason(
+    scenarios, measure, level, said, book, market
+):
+    split = revalue(book, market, scenarios).contributions(measure, level).to_pydict()
+    assert said in split["note"][0]
+    is_null = said.startswith("no ")
+    assert all((error is None) is is_null for error in split["std_error"])

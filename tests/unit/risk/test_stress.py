@@ -7,6 +7,7 @@ import pytest
 from acceleray.config.models import Scenario
 from acceleray.domain.scenario import Move, Shock, Stress, StressScenario
 from acceleray.errors import InputDataError, UsageError
+from acceleray.risk.latent_factors import mapped_moves
 from acceleray.risk.stress import stress_from_settings, stress_levels
 
 
@@ -139,3 +140,39 @@ def test_a_credit_shock_in_a_market_scenario_is_refused():
     )
     with pytest.raises(UsageError, match="'x' is a market scenario but shocks credit parameters"):
         stress_from_settings([scenario])
+
+
+def test_a_scenario_of_both_books_brings_its_market_shocks():
+    both = Scenario.model_validate(
+        {
+            "name": "crash",
+            "book": "both",
+            "shocks": [
+                {"select": {"segment": "*"}, "lgd": {"add": 0.1}},
+                {"select": {"id": "SPX"}, "move": {"scale": 0.7}},
+                {"select": {"credit_factor": "world"}, "move": {"set": -2.0}},
+            ],
+        }
+    )
+    (found,) = stress_from_settings([both]).scenarios
+    assert found.shocks == (Shock(factor_id="SPX", move=Move.SCALE, size=0.7),)
+    alone = both.model_copy(update={"book": "market"})
+    with pytest.raises(UsageError, match="'crash' is a market scenario but shocks credit parameters"):
+        stress_from_settings([alone])
+
+
+def test_moves_of_mapped_factors_are_those_of_the_stress(market):
+    window = Scenario.model_validate(
+        {
+            "name": "replay",
+            "book": "both",
+            "from": market.dates[-6].astype(dt.date),
+            "to": market.dates[-1].astype(dt.date),
+        }
+    )
+    columns = np.array([market.column("OIL"), market.column("SPX")])
+    stress = stress_from_settings([window])
+    shocked = stress_levels(stress, market, columns).shocked
+    moves = mapped_moves(market, shocked, [window], columns)["replay"]
+    expected = np.log(market.levels[-1, columns] / market.levels[-6, columns])
+    np.testing.assert_allclose(moves, expected, rtol=1e-12)

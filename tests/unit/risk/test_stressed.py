@@ -112,3 +112,11 @@ def test_with_the_whole_history_as_window_it_is_the_historical_figure(book, mark
     plain = revalue(book, market, Historical(window_days=N_DATES - 1)).es(0.975)
     assert stressed.measure.value == pytest.approx(plain.value, rel=1e-12)
     assert stressed.measure.ci_low == pytest.approx(plain.ci_low, rel=1e-9)
+
+
+def test_a_node_that_cannot_be_priced_has_no_figure():
+    book, market = simple_book(), simple_market(None)
+    rows = book.instruments.to_pylist()
+    lost = Book.from_tables(book.positions, pa.Table.from_pylist([rows[0], {**rows[1], "factor_id": "C"}]))
+    with pytest.raises(InputDataError, match=r"no position of 'Q' could be priced; 'B': .*'C'"):
+        stressed_es(lost, market, level=0.9, window_days=30, portfolio_id="Q")

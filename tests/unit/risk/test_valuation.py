@@ -84,5 +84,7 @@ def test_exposure_is_the_gain_per_relative_move(book, market):
 
 def test_a_level_that_is_not_finite_stops_the_block(book, market):
     found = resolve(book, market)
-    with pytest.raises(NumericalError, match="not finite in scenario 0"):
+    with pytest.raises(
+        NumericalError, match="factor 'OIL' was nan in scenario 0 of its block, must be finite"
+    ):
         position_pnl(found.priced, shocked(market, OIL=np.nan), market.base[None, :])

@@ -1,0 +1,194 @@
+"""The units of distributed work on the loan book: module-level functions that Ray workers run.
+
+A portfolio is the whole book (`WHOLE`) or one of its segments, by number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from acceleray.numerics.credit import (
+    PreparedModel,
+    default_generator,
+    draw_losses,
+    draw_mixing,
+    draw_systematic,
+)
+from acceleray.numerics.credit_exact import LossLaw, exact_law, suits_exact
+from acceleray.numerics.credit_importance import Aim as ImportanceAim
+from acceleray.numerics.credit_importance import aim_importance, draw_importance
+from acceleray.numerics.credit_model import LossModel
+from acceleray.numerics.expected_loss import expected_loss
+from acceleray.numerics.loss_curve import CurveSums, PreparedBook, aim, curve_block, prepare
+from acceleray.numerics.loss_curve_contributions import ContributionSums, contributions_block
+from acceleray.numerics.loss_curve_suitability import suits
+from acceleray.numerics.sobol import sobol_uniforms
+from acceleray.numerics.streams import Purpose, stream
+
+__all__ = [
+    "WHOLE",
+    "Portfolio",
+    "conditional_points",
+    "contribution_points",
+    "exact_portfolio",
+    "importance_paths",
+    "plain_paths",
+    "prepare_conditional",
+    "prepare_importance",
+    "unsuitable_exact",
+]
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+
+WHOLE = -1
+
+# Cost of the exact law that a night spends on one portfolio, in additions: about five seconds.
+EXACT_BUDGET = 5e9
+
+
+@dataclass(frozen=True, slots=True)
+class Portfolio:
+    """A part of the book under a scenario: numbers of both."""
+
+    scenario: int
+    segment: int
+
+    def of(self, models: tuple[PreparedModel, ...]) -> LossModel:
+        """Return the model of the portfolio."""
+        model = models[self.scenario].model
+        return model if self.segment == WHOLE else model.segment(self.segment)
+
+    @property
+    def address(self) -> int:
+        """Part of the address of its random streams; the same under every scenario."""
+        return self.segment + 1
+
+
+def plain_paths(
+    models: tuple[PreparedModel, ...], names: tuple[str, ...], seed: int, block: int, n_paths: int
+) -> FloatArray:
+    """Draw one block of plain paths under all scenarios.
+
+    Parameters
+    ----------
+    models : tuple of PreparedModel
+        One per scenario.
+    names : tuple of str
+        Segments, whose streams are their own.
+    seed, block : int
+        Address of the random streams.
+    n_paths : int
+        Paths in this block.
+
+    Returns
+    -------
+    ndarray of shape (n_scenarios, n_segments, n_paths)
+        Losses in base currency.
+
+    Notes
+    -----
+    All scenarios share their streams on purpose (common random numbers): path ``k`` is the same state of the
+    economy in all of them, and a segment that a scenario leaves alone has the same losses in it to the bit.
+    """
+    first = models[0].model
+    factors = draw_systematic(seed, block=block, n_factors=first.n_factors, n_paths=n_paths)
+    mixing = draw_mixing(seed, block=block, n_paths=n_paths, dof=first.dof)
+    losses = np.empty((len(models), first.n_segments, n_paths))
+    for number, model in enumerate(models):
+        generators = [default_generator(seed, block=block, segment=name) for name in names]
+        losses[number] = draw_losses(model, factors, mixing, generators)
+    return losses
+
+
+def unsuitable_exact(models: tuple[PreparedModel, ...], portfolio: Portfolio) -> str | None:
+    """Say why the exact law of a portfolio is out of reach; None if it is not."""
+    return suits_exact(portfolio.of(models), EXACT_BUDGET)
+
+
+def exact_portfolio(models: tuple[PreparedModel, ...], portfolio: Portfolio) -> LossLaw:
+    """Compute the loss law of a portfolio that suits; see `unsuitable_exact`."""
+    return exact_law(portfolio.of(models))
+
+
+def prepare_conditional(
+    models: tuple[PreparedModel, ...], portfolio: Portfolio, tail_prob: float, body_prob: float
+) -> PreparedBook | str:
+    """Choose the lines of a portfolio and tabulate it, or say why another method should be taken."""
+    model = portfolio.of(models)
+    if not (expected_loss(model) > 0.0).any():
+        return "it cannot lose anything"
+    chosen = aim(model, tail_prob, body_prob=body_prob)
+    return suits(model, chosen) or prepare(model, chosen)
+
+
+def conditional_points(
+    books: tuple[PreparedBook, ...],
+    seed: int,
+    replicates: int,
+    book: int,
+    address: int,
+    block: int,
+    block_size: int,
+) -> CurveSums:
+    """Integrate along one block of lines; block ``b`` belongs to scramble ``b % replicates``."""
+    return curve_block(books[book], _points(books[book], seed, replicates, address, block, block_size))
+
+
+def contribution_points(
+    models: tuple[PreparedModel, ...],
+    books: tuple[PreparedBook, ...],
+    seed: int,
+    replicates: int,
+    book: int,
+    portfolio: Portfolio,
+    block: int,
+    block_size: int,
+    loss: float,
+) -> ContributionSums:
+    """Add up what each obligor of a portfolio loses in its tail, along the lines of `conditional_points`."""
+    points = _points(books[book], seed, replicates, portfolio.address, block, block_size)
+    return contributions_block(portfolio.of(models), books[book], points, loss)
+
+
+def _points(
+    book: PreparedBook, seed: int, replicates: int, address: int, block: int, block_size: int
+) -> FloatArray:
+    n_dims = book.lines.across.shape[1]
+    if not n_dims:
+        return np.empty((block_size, 0))
+    return sobol_uniforms(
+        seed,
+        int(Purpose.CREDIT_CURVE),
+        address,
+        block=block,
+        block_size=block_size,
+        n_paths=block_size,
+        n_dims=n_dims,
+        replicates=replicates,
+    )
+
+
+def prepare_importance(
+    models: tuple[PreparedModel, ...], seed: int, portfolio: Portfolio, tail_probs: tuple[float, ...]
+) -> ImportanceAim:
+    """Aim at the losses of a portfolio with the given probabilities."""
+    generator = stream(seed, Purpose.CREDIT_IMPORTANCE_PILOT, portfolio.address)
+    return aim_importance(portfolio.of(models), generator, tail_probs=tail_probs)
+
+
+def importance_paths(
+    models: tuple[PreparedModel, ...],
+    aims: tuple[ImportanceAim, ...],
+    seed: int,
+    number: int,
+    portfolio: Portfolio,
+    block: int,
+    n_paths: int,
+) -> tuple[FloatArray, FloatArray]:
+    """Draw one block of weighted losses of a portfolio; see `credit_importance.draw_importance`."""
+    generator = stream(seed, Purpose.CREDIT_IMPORTANCE, portfolio.address, block)
+    return draw_importance(portfolio.of(models), aims[number], n_paths, generator)

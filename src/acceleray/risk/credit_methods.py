@@ -1,0 +1,403 @@
+"""Which method estimates the losses of which portfolio, and why; checked against plain paths.
+
+Asked for ``auto``, a portfolio is computed exactly where its factors and its losses are few enough, by
+conditional loss laws where no single obligor dominates it, by importance sampling where that is affordable
+and its guard does not object, and by plain paths otherwise. What plain paths contradict is not reported:
+plain paths take its place, and the note says so.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from acceleray.errors import InputDataError
+from acceleray.numerics.credit import PreparedModel
+from acceleray.numerics.credit_importance import CYCLE
+from acceleray.numerics.credit_importance_guard import guard
+from acceleray.numerics.loss_curve import PreparedBook
+from acceleray.numerics.loss_curve_contributions import contribution_shares
+from acceleray.numerics.loss_curve_estimates import loss_curve
+from acceleray.risk.credit_blocks import (
+    WHOLE,
+    Portfolio,
+    conditional_points,
+    contribution_points,
+    exact_portfolio,
+    importance_paths,
+    prepare_conditional,
+    prepare_importance,
+    unsuitable_exact,
+)
+from acceleray.risk.fan_out import fan_out
+from acceleray.risk.loss_estimates import (
+    CurveEstimates,
+    ExactEstimates,
+    LossEstimates,
+    PlainEstimates,
+    WeightedEstimates,
+)
+
+if TYPE_CHECKING:
+    from acceleray.config.models import SimulateSettings
+
+__all__ = ["CURVE_LEVELS", "Found", "TailShares", "estimate_portfolios"]
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+
+# Obligors times paths that importance sampling may take by itself: a minute or two of one core.
+IMPORTANCE_BUDGET = 2e9
+# Standard errors by which a method may differ from plain paths, and paths beyond a loss that it takes to say.
+MAX_DISTANCE = 4.5
+MIN_BEYOND = 10.0
+
+# Where the loss distribution is written out: shares of years that end with no larger loss.
+CURVE_LEVELS = (0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999, 0.9995)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TailShares:
+    """Who makes the tail of the whole book, at one level.
+
+    Parameters
+    ----------
+    value_at_risk, shortfall : ndarray of shape (n_obligors,)
+        Share of each obligor in VaR and in ES; both add up to one.
+    segments : ndarray of shape (n_parts, n_segments)
+        Shares in ES by segment, from independent parts of the lines; a single part where nothing is sampled.
+    """
+
+    value_at_risk: FloatArray
+    shortfall: FloatArray
+    segments: FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Found:
+    """The figures of a portfolio, and where they come from.
+
+    Parameters
+    ----------
+    estimates : LossEstimates
+        To be asked for figures.
+    why : str
+        Why this method and no better one; empty where the settings chose.
+    distance : float or None
+        Largest distance from plain paths, in standard errors of both; None where they cannot say, or are what
+        is reported.
+    segment_losses : ndarray of shape (n_segments, n_paths), optional
+        Losses by segment of the paths that were weighted.
+    tail_shares : mapping of float to TailShares, optional
+        By level, for the whole book where conditional laws found its curve.
+    """
+
+    estimates: LossEstimates
+    why: str
+    distance: float | None = None
+    segment_losses: FloatArray | None = None
+    tail_shares: Mapping[float, TailShares] | None = None
+
+
+def estimate_portfolios(
+    models: tuple[PreparedModel, ...],
+    portfolios: Sequence[Portfolio],
+    plain: FloatArray,
+    settings: SimulateSettings,
+    *,
+    distributed: bool,
+) -> dict[Portfolio, Found]:
+    """Estimate every portfolio by the method of the settings, or by the best that suits it.
+
+    Parameters
+    ----------
+    models : tuple of PreparedModel
+        One per scenario.
+    portfolios : sequence of Portfolio
+        What is wanted.
+    plain : ndarray of shape (n_scenarios, n_segments, n_paths)
+        Losses of plain paths.
+    settings : SimulateSettings
+        Seed, confidence, levels, and the sizes and method of the loan book.
+    distributed : bool
+        As Ray tasks, or in this process.
+
+    Raises
+    ------
+    InputDataError
+        If the settings insist on a method that a portfolio does not suit.
+    TaskFailedError
+        If a task failed after Ray's retries.
+    """
+    run = _Run(models, plain, settings, distributed)
+    method = settings.credit.method
+    if method == "plain":
+        return {portfolio: run.plain(portfolio, "") for portfolio in portfolios}
+    found: dict[Portfolio, Found] = {}
+    reasons: dict[Portfolio, list[str]] = {portfolio: [] for portfolio in portfolios}
+    for each in ("exact", "conditional"):
+        if method not in ("auto", each):
+            continue
+        waiting = [portfolio for portfolio in portfolios if portfolio not in found]
+        for portfolio, outcome in (run.exact if each == "exact" else run.conditional)(waiting).items():
+            if isinstance(outcome, str):
+                if method != "auto":
+                    raise InputDataError(
+                        f"simulate.credit.method {method!r} does not suit {run.name(portfolio)}: {outcome}",
+                        hint="auto chooses a method for each portfolio.",
+                    )
+                reasons[portfolio].append(f"not {each}: {outcome}")
+            else:
+                found[portfolio] = run.checked(portfolio, outcome, "; ".join(reasons[portfolio]), method)
+    waiting = [portfolio for portfolio in portfolios if portfolio not in found]
+    if method == "auto":
+        size = settings.credit.n_paths
+        for portfolio in waiting:
+            if portfolio.of(models).n_obligors * size > IMPORTANCE_BUDGET:
+                reasons[portfolio].append(f"not importance: more than {IMPORTANCE_BUDGET:.0e} draws")
+                found[portfolio] = run.plain(portfolio, "; ".join(reasons[portfolio]))
+        waiting = [portfolio for portfolio in portfolios if portfolio not in found]
+    for portfolio, weighted in zip(waiting, run.importance(waiting), strict=True):
+        found[portfolio] = run.guarded(portfolio, weighted, "; ".join(reasons[portfolio]), method)
+    return {portfolio: found[portfolio] for portfolio in portfolios}
+
+
+class _Run:
+    """One estimation: what all its steps share."""
+
+    def __init__(
+        self,
+        models: tuple[PreparedModel, ...],
+        plain: FloatArray,
+        settings: SimulateSettings,
+        distributed: bool,
+    ) -> None:
+        self._models = models
+        self._paths = plain
+        self._settings = settings
+        self._distributed = distributed
+        self._lowest = min(*CURVE_LEVELS, *settings.credit.levels)
+
+    def name(self, portfolio: Portfolio) -> str:
+        """Name a portfolio for people."""
+        part = "the whole book" if portfolio.segment == WHOLE else f"segment {portfolio.segment}"
+        return f"{part} under scenario {portfolio.scenario}"
+
+    def plain(self, portfolio: Portfolio, why: str) -> Found:
+        """Take the plain paths."""
+        return Found(
+            estimates=PlainEstimates(
+                losses=_losses_of(self._paths[portfolio.scenario], portfolio),
+                confidence=self._settings.interval_level,
+                seed=self._settings.seed,
+            ),
+            why=why,
+        )
+
+    def exact(self, portfolios: Sequence[Portfolio]) -> dict[Portfolio, Found | str]:
+        """Compute whole loss laws, or say why they are out of reach."""
+        calls = [(each,) for each in portfolios]
+        reasons = self._fan_out(unsuitable_exact, [self._models], calls, "choice of a method")
+        suited = [each for each, reason in zip(portfolios, reasons, strict=True) if reason is None]
+        laws = self._fan_out(exact_portfolio, [self._models], [(each,) for each in suited], "exact loss law")
+        outcomes: dict[Portfolio, Found | str] = {
+            each: reason for each, reason in zip(portfolios, reasons, strict=True) if reason is not None
+        }
+        for portfolio, law in zip(suited, laws, strict=True):
+            outcomes[portfolio] = Found(estimates=ExactEstimates(law=law), why="")
+        return outcomes
+
+    def conditional(self, portfolios: Sequence[Portfolio]) -> dict[Portfolio, Found | str]:
+        """Integrate conditional loss laws along lines, or say why they do not suit."""
+        levels, lowest = self._settings.credit.levels, self._lowest
+        prepared = self._fan_out(
+            prepare_conditional,
+            [self._models],
+            [(each, 1.0 - max(levels), 1.0 - 0.9 * lowest) for each in portfolios],
+            "aim at a loss curve",
+        )
+        outcomes: dict[Portfolio, Found | str] = {}
+        suited: list[tuple[Portfolio, PreparedBook]] = []
+        for portfolio, book in zip(portfolios, prepared, strict=True):
+            if isinstance(book, str):
+                outcomes[portfolio] = book
+            else:
+                suited.append((portfolio, book))
+        books = tuple(book for _, book in suited)
+        curves = self._curves([portfolio for portfolio, _ in suited], books)
+        for number, ((portfolio, _), curve) in enumerate(zip(suited, curves, strict=True)):
+            most = float(curve.curve.above.mean(axis=0)[0])
+            if most < 1.0 - lowest:
+                outcomes[portfolio] = f"only {most:.3g} of the years lose as much as the curve begins with"
+                continue
+            shares = None
+            if portfolio.segment == WHOLE:
+                shares = {
+                    level: self._shares(portfolio, number, books, curve.var(level).value) for level in levels
+                }
+            outcomes[portfolio] = Found(estimates=curve, why="", tail_shares=shares)
+        return outcomes
+
+    def _curves(
+        self, portfolios: Sequence[Portfolio], books: tuple[PreparedBook, ...]
+    ) -> list[CurveEstimates]:
+        calls: list[tuple[int, int, int, int]] = []
+        for number, (portfolio, book) in enumerate(zip(portfolios, books, strict=True)):
+            size, blocks = self._layout(book)
+            calls += [(number, portfolio.address, block, size) for block in range(blocks)]
+        scrambles = self._settings.credit.scrambles
+        sums = self._fan_out(
+            conditional_points, [books, self._settings.seed, scrambles], calls, "block of the loss curve"
+        )
+        estimates = []
+        for number, book in enumerate(books):
+            own = [each for each, call in zip(sums, calls, strict=True) if call[0] == number]
+            # Block b belongs to scramble b modulo their number.
+            whole = [
+                functools.reduce(operator.add, own[first::scrambles])
+                for first in range(min(scrambles, len(own)))
+            ]
+            estimates.append(
+                CurveEstimates(
+                    curve=loss_curve(book.losses, whole, unit=book.unit),
+                    n_paths=sum(each.n_points for each in whole),
+                    confidence=self._settings.interval_level,
+                )
+            )
+        return estimates
+
+    def _layout(self, book: PreparedBook) -> tuple[int, int]:
+        """Lines of a block, and blocks; one factor leaves nothing to draw, a single line is the integral."""
+        credit = self._settings.credit
+        if book.lines.across.shape[1] == 0:
+            return 1, 1
+        size = min(_LINES, 1 << (credit.points - 1).bit_length())
+        return size, credit.scrambles * -(-credit.points // size)
+
+    def _shares(
+        self, portfolio: Portfolio, number: int, books: tuple[PreparedBook, ...], loss: float
+    ) -> TailShares:
+        """Split the tail beyond a loss among the obligors, along the first lines of some scrambles."""
+        credit = self._settings.credit
+        size, blocks = self._layout(books[number])
+        parts = self._fan_out(
+            contribution_points,
+            [self._models, books, self._settings.seed, credit.scrambles],
+            [
+                (number, portfolio, block, size, loss)
+                for block in range(min(blocks, credit.scrambles, _PARTS))
+            ],
+            "block of contributions",
+        )
+        model = portfolio.of(self._models)
+        starts = model.cells[model.segments[:-1]]
+        segments = np.array([np.add.reduceat(contribution_shares(part)[1], starts) for part in parts])
+        at, beyond = contribution_shares(functools.reduce(operator.add, parts))
+        return TailShares(value_at_risk=at, shortfall=beyond, segments=segments)
+
+    def importance(self, portfolios: Sequence[Portfolio]) -> list[tuple[FloatArray, FloatArray]]:
+        """Draw weighted paths; losses by segment and weights of each portfolio."""
+        credit, seed = self._settings.credit, self._settings.seed
+        furthest = 0.5 * (1.0 - max(credit.levels))
+        probabilities = (*sorted((1.0 - level for level in credit.levels), reverse=True)[:-1], furthest)
+        aims = self._fan_out(
+            prepare_importance,
+            [self._models, seed],
+            [(each, probabilities) for each in portfolios],
+            "aim of importance sampling",
+        )
+        size = -(-credit.block_size // CYCLE) * CYCLE
+        blocks = range(-(-credit.n_paths // size))
+        drawn = self._fan_out(
+            importance_paths,
+            [self._models, tuple(aims), seed],
+            [(number, each, block, size) for number, each in enumerate(portfolios) for block in blocks],
+            "block of weighted paths",
+        )
+        found = []
+        for number in range(len(portfolios)):
+            own = drawn[number * len(blocks) : (number + 1) * len(blocks)]
+            found.append(
+                (
+                    np.concatenate([losses for losses, _ in own], axis=1),
+                    np.concatenate([weights for _, weights in own]),
+                )
+            )
+        return found
+
+    def guarded(
+        self, portfolio: Portfolio, drawn: tuple[FloatArray, FloatArray], why: str, method: str
+    ) -> Found:
+        """Take weighted paths, unless their guard says that plain ones would do as well or disagree."""
+        by_segment, weights = drawn
+        losses = _sum_of(by_segment)
+        reason = guard(
+            losses,
+            weights,
+            levels=self._settings.credit.levels,
+            plain_losses=_losses_of(self._paths[portfolio.scenario], portfolio),
+        )
+        if reason is not None:
+            return self.plain(
+                portfolio, "; ".join(part for part in (why, f"not importance: {reason}") if part)
+            )
+        estimates = WeightedEstimates(
+            losses=losses, weights=weights, confidence=self._settings.interval_level
+        )
+        found = Found(estimates=estimates, why="", segment_losses=by_segment)
+        return self.checked(portfolio, found, why, method)
+
+    def checked(self, portfolio: Portfolio, found: Found, why: str, method: str) -> Found:
+        """Compare with plain paths at every level that they reach."""
+        losses = _losses_of(self._paths[portfolio.scenario], portfolio)
+        distance = self._distance(found.estimates, losses)
+        if distance is not None and distance > MAX_DISTANCE:
+            said = f"plain paths contradict {found.estimates.method} by {distance:.1f} standard errors"
+            why = f"{why}; {said}" if why else said
+            if method == "auto":
+                return self.plain(portfolio, why)
+        return replace(found, why=why, distance=distance)
+
+    def _distance(self, estimates: LossEstimates, losses: FloatArray) -> float | None:
+        found: list[float] = []
+        for level in self._settings.credit.levels:
+            if losses.size * (1.0 - level) < MIN_BEYOND:
+                continue
+            # Inside a step of a discrete law the share of paths beyond jumps; the step itself is compared.
+            probability = estimates.exceedance(estimates.var(level).value)
+            error = 0.0
+            if probability.ci_low is not None and probability.ci_high is not None:
+                error = 0.25 * (probability.ci_high - probability.ci_low)
+            seen = float(np.mean(losses > estimates.var(level).value))
+            likely = max(seen, probability.value)
+            variance = likely * (1.0 - likely) / losses.size + error**2
+            found.append(abs(seen - probability.value) / math.sqrt(variance) if variance > 0.0 else 0.0)
+        return max(found, default=None)
+
+    def _fan_out(
+        self, function: Any, shared: Sequence[Any], calls: Sequence[tuple[Any, ...]], what: str
+    ) -> list[Any]:
+        return fan_out(function, shared, calls, what=what, distributed=self._distributed)
+
+
+# Lines of a task, a power of two, and tasks whose lines the contributions are taken from.
+_LINES = 256
+_PARTS = 4
+
+
+def _losses_of(by_segment: FloatArray, portfolio: Portfolio) -> FloatArray:
+    return _sum_of(by_segment) if portfolio.segment == WHOLE else by_segment[portfolio.segment]
+
+
+def _sum_of(by_segment: FloatArray) -> FloatArray:
+    """Add segments up in one order; a sum over an axis may regroup them."""
+    total = np.zeros(by_segment.shape[1])
+    for losses in by_segment:
+        total += losses
+    return total

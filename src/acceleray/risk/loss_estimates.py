@@ -1,0 +1,256 @@
+"""What a method knows about the losses of one portfolio of loans: the same questions, whatever the method."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtri
+
+from acceleray.numerics.credit_exact import Bracket, LossLaw
+from acceleray.numerics.credit_importance_estimates import (
+    importance_exceedance,
+    importance_expected_loss,
+    importance_expected_shortfall,
+    importance_value_at_risk,
+)
+from acceleray.numerics.discrete_tail import near_ties_of_sample
+from acceleray.numerics.loss_curve_estimates import LossCurve
+from acceleray.numerics.tail import Estimate, estimate_expected_shortfall, estimate_value_at_risk
+
+__all__ = ["CurveEstimates", "ExactEstimates", "LossEstimates", "PlainEstimates", "WeightedEstimates"]
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+
+
+class LossEstimates(Protocol):
+    """Loss figures of one portfolio under one scenario, with intervals; amounts in base currency."""
+
+    @property
+    def method(self) -> str:
+        """Name of the method, as in the settings."""
+        ...
+
+    @property
+    def n_paths(self) -> int | None:
+        """Paths, or lines through the factor space, behind the figures; None where nothing is sampled."""
+        ...
+
+    def expected_loss(self) -> Estimate:
+        """Estimate the mean loss."""
+        ...
+
+    def var(self, level: float) -> Estimate:
+        """Estimate the value at risk."""
+        ...
+
+    def es(self, level: float) -> Estimate:
+        """Estimate the expected shortfall."""
+        ...
+
+    def exceedance(self, loss: float) -> Estimate:
+        """Estimate the probability of a loss above `loss`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PlainEstimates:
+    """Equally likely paths.
+
+    Parameters
+    ----------
+    losses : ndarray of shape (n_paths,)
+        In currency.
+    confidence : float
+        Of the intervals.
+    seed : int
+        For intervals that resample.
+    """
+
+    losses: FloatArray
+    confidence: float
+    seed: int
+    method: str = "plain"
+
+    @property
+    def n_paths(self) -> int:
+        """Number of paths."""
+        return int(self.losses.size)
+
+    def expected_loss(self) -> Estimate:
+        """Estimate the mean loss, with a normal interval."""
+        n = self.losses.size
+        value = float(self.losses.mean())
+        error = float(self.losses.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0
+        # Equal paths do not prove that the loss is certain, only that this sample cannot tell.
+        if error == 0.0:
+            return Estimate(
+                value=value, ci_low=None, ci_high=None, note="no interval: the paths are all equal"
+            )
+        half = float(ndtri(0.5 + self.confidence / 2.0)) * error
+        return Estimate(
+            value=value, ci_low=value - half, ci_high=value + half, note="normal, from the standard error"
+        )
+
+    def var(self, level: float) -> Estimate:
+        """Estimate the value at risk by order statistics; near-ties of a discrete loss are named."""
+        found = estimate_value_at_risk(
+            self.losses, level=level, confidence=self.confidence, overlap_days=1, seed=self.seed
+        )
+        ties = near_ties_of_sample(self.losses, level=level, confidence=self.confidence)
+        return _noted(found, ties.note)
+
+    def es(self, level: float) -> Estimate:
+        """Estimate the expected shortfall."""
+        return estimate_expected_shortfall(
+            self.losses, level=level, confidence=self.confidence, overlap_days=1, seed=self.seed
+        )
+
+    def exceedance(self, loss: float) -> Estimate:
+        """Estimate the probability of a loss above `loss`, with Wilson's interval."""
+        n, hits = self.losses.size, int((self.losses > loss).sum())
+        z = float(ndtri(0.5 + self.confidence / 2.0))
+        share = hits / n
+        centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+        return Estimate(
+            value=share,
+            ci_low=max(0.0, centre - half),
+            ci_high=min(1.0, centre + half),
+            note="share of paths; Wilson interval",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WeightedEstimates:
+    """Paths of importance sampling.
+
+    Parameters
+    ----------
+    losses, weights : ndarray of shape (n_paths,)
+        Loss in currency and likelihood ratio of each path; whole cycles of `credit_importance`.
+    confidence : float
+        Of the intervals.
+    """
+
+    losses: FloatArray
+    weights: FloatArray
+    confidence: float
+    method: str = "importance"
+
+    @property
+    def n_paths(self) -> int:
+        """Number of paths."""
+        return int(self.losses.size)
+
+    def expected_loss(self) -> Estimate:
+        """Estimate the mean loss."""
+        return importance_expected_loss(self.losses, self.weights, confidence=self.confidence)
+
+    def var(self, level: float) -> Estimate:
+        """Estimate the value at risk."""
+        return importance_value_at_risk(self.losses, self.weights, level=level, confidence=self.confidence)
+
+    def es(self, level: float) -> Estimate:
+        """Estimate the expected shortfall."""
+        return importance_expected_shortfall(
+            self.losses, self.weights, level=level, confidence=self.confidence
+        )
+
+    def exceedance(self, loss: float) -> Estimate:
+        """Estimate the probability of a loss above `loss`."""
+        return importance_exceedance(self.losses, self.weights, threshold=loss, confidence=self.confidence)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ExactEstimates:
+    """The whole loss law by quadrature over the factors; bounds are those of rounding and quadrature.
+
+    Parameters
+    ----------
+    law : LossLaw
+        From `credit_exact.exact_law`.
+    """
+
+    law: LossLaw
+    method: str = "exact"
+    n_paths: None = None
+
+    def expected_loss(self) -> Estimate:
+        """Return the mean loss."""
+        return self._estimate(self.law.expected_loss)
+
+    def var(self, level: float) -> Estimate:
+        """Return the value at risk; near-ties of a discrete loss are named."""
+        return _noted(self._estimate(self.law.var(level)), self.law.near_ties(level).note)
+
+    def es(self, level: float) -> Estimate:
+        """Return the expected shortfall."""
+        return self._estimate(self.law.es(level))
+
+    def exceedance(self, loss: float) -> Estimate:
+        """Return the probability of a loss above `loss`."""
+        return self._estimate(self.law.exceedance(loss))
+
+    def _estimate(self, found: Bracket) -> Estimate:
+        lattice = f"losses in steps of {self.law.unit:.6g}"
+        note = f"no sampling: quadrature, {lattice}"
+        if not self.law.exact:
+            note = f"no sampling: quadrature; bounds from rounding {lattice} down and up"
+        return Estimate(value=found.value, ci_low=found.low, ci_high=found.high, note=note)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CurveEstimates:
+    """The loss curve by lines through the factor space.
+
+    Parameters
+    ----------
+    curve : LossCurve
+        Of all scrambles.
+    n_paths : int
+        Number of lines.
+    confidence : float
+        Of the intervals.
+    """
+
+    curve: LossCurve
+    n_paths: int
+    confidence: float
+    method: str = "conditional"
+
+    def expected_loss(self) -> Estimate:
+        """Estimate the mean loss."""
+        return self._estimate(self.curve.expected_loss(confidence=self.confidence))
+
+    def var(self, level: float) -> Estimate:
+        """Estimate the value at risk."""
+        return self._estimate(self.curve.var(level, confidence=self.confidence))
+
+    def es(self, level: float) -> Estimate:
+        """Estimate the expected shortfall."""
+        return self._estimate(self.curve.es(level, confidence=self.confidence))
+
+    def exceedance(self, loss: float) -> Estimate:
+        """Estimate the probability of a loss above `loss`."""
+        return self._estimate(self.curve.exceedance(loss, confidence=self.confidence))
+
+    def _estimate(self, found: Estimate) -> Estimate:
+        if self.n_paths > 1:
+            return found
+        note = "integrated, no sampling"
+        return Estimate(value=found.value, ci_low=None, ci_high=None, note=note)
+
+
+def _noted(estimate: Estimate, note: str) -> Estimate:
+    if not note:
+        return estimate
+    return Estimate(
+        value=estimate.value,
+        ci_low=estimate.ci_low,
+        ci_high=estimate.ci_high,
+        note=f"{estimate.note}; {note}",
+    )

@@ -1,0 +1,198 @@
+"""The methods of the loan book against each other and against exact laws, and what chooses between them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from tests.unit.risk.test_credit import BASE, RECESSION, filled
+
+from acceleray.config.models import CreditSettings, Scenario, SimulateSettings
+from acceleray.errors import InputDataError, UsageError
+from acceleray.risk.credit import credit_losses
+from acceleray.risk.credit_measures import credit_table, curve_table, obligors_table
+from acceleray.risk.credit_methods import CURVE_LEVELS
+
+LEVELS = (0.95, 0.99)
+FEW = {"n_paths": 8000, "scrambles": 8, "points": 32, "levels": LEVELS}
+
+
+def settings(**credit):
+    return SimulateSettings(seed=11, credit=CreditSettings(**(FEW | credit)))
+
+
+def loans(n, *, loadings=None, equal=False, **columns):
+    """A made-up book; with loadings its factors are those of the file."""
+    rng = np.random.default_rng(3)
+    table = {
+        "obligor_id": [f"o{i:05d}" for i in range(n)],
+        "segment": ["a" if i % 2 else "b" for i in range(n)],
+        "ead": np.full(n, 100.0) if equal else np.round(rng.lognormal(5, 0.6, n), 2),
+        "default_prob": np.full(n, 0.02) if equal else np.exp(rng.uniform(-6, -3, n)),
+        "lgd": np.full(n, 0.5),
+    }
+    if loadings is not None:
+        weights = rng.uniform(0.1, 0.3, (n, loadings))
+        table["loadings"] = [[(f"f{j}", float(w)) for j, w in enumerate(row)] for row in weights]
+    return filled(table | columns)
+
+
+def agree(one, other):
+    """Within four standard errors of both, from intervals at 95 %."""
+    errors = [
+        (each.ci_high - each.ci_low) / 3.92
+        for each in (one, other)
+        if each.ci_low is not None and each.ci_high is not None
+    ]
+    return abs(one.value - other.value) <= 4.0 * math.hypot(*errors)
+
+
+@pytest.mark.parametrize("dof", [None, 5.0])
+def test_all_methods_agree_on_a_book_of_several_factors(dof):
+    book = loans(600, loadings=4)
+    found = {
+        method: credit_losses(book, [BASE, RECESSION], settings(method=method, dof=dof))
+        for method in ("plain", "importance", "conditional")
+    }
+    for scenario in ("base", "recession"):
+        for segment in ("*", "a"):
+            where = {"scenario": scenario, "segment": segment}
+            plain = found["plain"]
+            loss = found["conditional"].var(0.99, **where).value
+            for method in ("importance", "conditional"):
+                assert found[method].method(**where)[0] == method
+                for level in LEVELS:
+                    assert agree(found[method].var(level, **where), plain.var(level, **where))
+                    assert agree(found[method].es(level, **where), plain.es(level, **where))
+                assert agree(found[method].exceedance(loss, **where), plain.exceedance(loss, **where))
+            # Lines see far more than as many paths.
+            width = {m: found[m].es(0.99, **where) for m in found}
+            width = {m: each.ci_high - each.ci_low for m, each in width.items()}
+            assert width["conditional"] < 0.2 * width["plain"]
+
+
+def test_a_small_book_with_one_factor_is_exact_and_plain_paths_agree():
+    book = loans(100, equal=True)
+    correlation = {"a": 0.2, "b": 0.2}
+    exact = credit_losses(book, [], settings(correlation=correlation))
+    assert exact.method() == ("exact", "")
+    plain = credit_losses(book, [], settings(correlation=correlation, method="plain"))
+    for loss in (100.0, 500.0, 1000.0):
+        assert agree(exact.exceedance(loss), plain.exceedance(loss))
+    assert exact.var(0.99).value % 50.0 == pytest.approx(0.0, abs=1e-9)
+    assert exact.found[next(iter(exact.found))].distance < 4.5
+
+
+def test_a_large_book_with_one_factor_is_integrated_and_near_its_granular_limit():
+    n = 20_000
+    book = loans(n)
+    losses = credit_losses(book, [], settings(correlation={"a": 0.1, "b": 0.2}))
+    method, why = losses.method()
+    assert method == "conditional"
+    assert why.startswith("not exact:")
+    table = credit_table(losses, levels=LEVELS, interval_level=0.95).to_pylist()
+    at = {(row["segment"], row["measure"], row["level"]): row["value"] for row in table}
+    # Granularity adds of the order of 1 / n: some thousandths here.
+    assert at["*", "VaR", 0.99] == pytest.approx(at["*", "asrf_var", 0.99], rel=5e-3)
+    assert at["*", "VaR", 0.99] > at["*", "asrf_var", 0.99]
+    assert "no sampling" in losses.var(0.99).note
+
+
+def test_a_book_of_few_names_and_many_factors_is_not_left_to_the_curve():
+    losses = credit_losses(loans(12, loadings=5), [], settings())
+    method, why = losses.method()
+    assert method in ("importance", "plain")
+    assert "not exact: " in why
+    assert "not conditional: " in why
+
+
+def test_a_named_method_that_does_not_suit_is_refused():
+    with pytest.raises(InputDataError, match="method 'exact' does not suit the whole book under scenario"):
+        credit_losses(loans(50, loadings=5), [], settings(method="exact"))
+    with pytest.raises(InputDataError, match=r"method 'conditional' does not suit .*few names make the tail"):
+        credit_losses(loans(6, loadings=5), [], settings(method="conditional"))
+
+
+def test_contributions_of_obligors_and_segments_add_up():
+    losses = credit_losses(loans(600, loadings=4), [BASE, RECESSION], settings(method="conditional"))
+    table = obligors_table(losses, levels=LEVELS, count=20).to_pylist()
+    rows = credit_table(losses, levels=LEVELS, interval_level=0.95).to_pylist()
+    for scenario in losses.scenarios:
+        for level in LEVELS:
+            for measure, figure in (("VaR_contribution", losses.var), ("ES_contribution", losses.es)):
+                parts = [
+                    row
+                    for row in table
+                    if (row["scenario"], row["measure"], row["level"]) == (scenario, measure, level)
+                ]
+                assert len(parts) == 21
+                assert {row["segment"] for row in parts if not row["obligor_id"]} == {"*"}
+                whole = figure(level, scenario=scenario).value
+                assert math.fsum(row["value"] for row in parts) == pytest.approx(whole, rel=1e-12)
+            segments = [
+                row["value"]
+                for row in rows
+                if (row["scenario"], row["measure"], row["level"]) == (scenario, "ES_contribution", level)
+            ]
+            whole = losses.es(level, scenario=scenario).value
+            assert math.fsum(segments) == pytest.approx(whole, rel=1e-12)
+
+
+def test_shares_in_the_tail_are_those_of_plain_paths():
+    book = loans(600, loadings=4)
+    lines = credit_losses(book, [], settings(method="conditional"))
+    paths = credit_losses(book, [], settings(method="plain", n_paths=40_000))
+    kinds = [
+        {
+            row["segment"]: row
+            for row in credit_table(each, levels=LEVELS, interval_level=0.95).to_pylist()
+            if row["measure"] == "ES_contribution" and row["level"] == 0.95
+        }
+        for each in (lines, paths)
+    ]
+    for segment in ("a", "b"):
+        one, other = (kind[segment] for kind in kinds)
+        error = math.hypot(*((row["ci_high"] - row["ci_low"]) / 3.92 for row in (one, other)))
+        assert abs(one["value"] - other["value"]) < 4.0 * error
+
+
+def test_the_curve_is_written_at_every_level_and_rises():
+    losses = credit_losses(loans(600, loadings=4), [], settings())
+    rows = curve_table(losses).to_pylist()
+    whole = [row for row in rows if row["segment"] == "*"]
+    assert [row["probability"] for row in whole] == list(CURVE_LEVELS)
+    assert np.all(np.diff([row["loss"] for row in whole]) > 0.0)
+    assert {row["method"] for row in whole} == {"conditional"}
+
+
+def test_a_move_of_a_latent_factor_is_felt_by_every_method():
+    worse = Scenario.model_validate(
+        {
+            "name": "worse",
+            "book": "credit",
+            "shocks": [{"select": {"credit_factor": "world"}, "move": {"set": -2.0}}],
+        }
+    )
+    book, correlation = loans(2000), {"a": 0.15, "b": 0.15}
+    found = [
+        credit_losses(book, [BASE, worse], settings(correlation=correlation, method=method))
+        for method in ("plain", "auto", "importance")
+    ]
+    for each in found:
+        assert each.expected_loss(scenario="worse").value > 2.0 * each.expected_loss().value
+        mean = each.paths(scenario="worse").mean()
+        error = each.paths(scenario="worse").std() / math.sqrt(8000)
+        assert abs(mean - each.expected_loss(scenario="worse").value) < 4.0 * error
+        assert agree(each.var(0.95, scenario="worse"), found[0].var(0.95, scenario="worse"))
+
+
+def test_nothing_to_lose_is_zero_by_whatever_method():
+    losses = credit_losses(loans(50, lgd=np.zeros(50)), [], settings(correlation={"a": 0.1, "b": 0.1}))
+    assert losses.var(0.99).value == losses.es(0.99).value == 0.0
+
+
+def test_an_unknown_segment_is_named():
+    losses = credit_losses(loans(10), [], settings(correlation={"a": 0.1, "b": 0.1}))
+    with pytest.raises(UsageError, match="segment: 'c' is not in the book"):
+        losses.var(0.99, segment="c")
