@@ -23,6 +23,11 @@ check: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/night.py
+	$(BIN)/python -m benchmarks.market_kernel
+	$(BIN)/python -m benchmarks.market
+	$(BIN)/python -m benchmarks.market --memory
+	$(BIN)/python -m benchmarks.credit_curve
+	$(BIN)/python -m benchmarks.credit
 
 docs: $(INSTALLED)
 	$(BIN)/python -m acceleray.cli.reference docs/reference
