@@ -147,8 +147,8 @@ def _forecast(context: StageContext, book: Book, market: Market, parameters: Ris
 
 def _simulate_loans(context: StageContext, market: Market, parameters: RiskParameters) -> None:
     settings, tables = context.settings, context.tables
-    obligors = tables.read("raw.obligors")
-    if settings.inputs.obligors is None or obligors.num_rows == 0:
+    obligors = None if settings.inputs.obligors is None else tables.read("raw.obligors")
+    if obligors is None or obligors.num_rows == 0:
         for name in _CREDIT_TABLES:
             tables.write(name, contract(name).schema.empty_table())
         return
