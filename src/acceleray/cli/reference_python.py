@@ -49,8 +49,9 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "Loan books": {
         "CreditBook": ("read",),
         "GaussianCopula": (),
+        "TCopula": (),
         "credit_losses": (),
-        "CreditLosses": ("var", "es", "exceedance", "paths"),
+        "CreditLosses": ("expected_loss", "var", "es", "exceedance", "method", "paths"),
     },
     "Nights": {"Project": ("run", "retry"), "Night": ("measures", "tables")},
 }
