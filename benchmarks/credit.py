@@ -67,7 +67,8 @@ def obligors(n: int, *, n_factors: int = 0, n_cells: int | None = None, seed: in
     if n_factors:
         rows = rng.uniform(0.05, 0.2, (n_cells or n, n_factors))
         rows = rows if n_cells is None else rows[rng.integers(0, n_cells, n)]
-        keys = pa.array(np.tile([f"f{number}" for number in range(n_factors)], n))
+        names = pa.array([f"f{number}" for number in range(n_factors)])
+        keys = names.take(pa.array(np.tile(np.arange(n_factors), n)))
         offsets = np.arange(n + 1, dtype=np.int32) * n_factors
         columns["loadings"] = pa.MapArray.from_arrays(offsets, keys, pa.array(rows.ravel()))
     arrays = [

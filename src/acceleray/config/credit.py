@@ -32,7 +32,7 @@ class CreditSettings(Strict):
     scrambles: Annotated[int, Field(ge=2)] = 16
     """Independent scrambles of the factor points, whose spread is the error of the conditional method."""
     points: Positive = 128
-    """Factor points per scramble."""
+    """Factor points per scramble, rounded up to a power of two; very large books take fewer."""
     dof: Annotated[float | None, Field(gt=2.0)] = None
     """Degrees of freedom of a Student-t copula, one mixing variable for the whole book; null for Gaussian."""
     correlation: dict[str, Fraction] = Field(default_factory=dict)

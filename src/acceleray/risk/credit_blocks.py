@@ -147,10 +147,11 @@ def contribution_points(
     portfolio: Portfolio,
     block: int,
     block_size: int,
+    n_lines: int,
     loss: float,
 ) -> ContributionSums:
-    """Add up what each obligor of a portfolio loses in its tail, along the lines of `conditional_points`."""
-    points = _points(books[book], seed, replicates, portfolio.address, block, block_size)
+    """Add up what each obligor of a portfolio loses in its tail, along the first lines of a block."""
+    points = _points(books[book], seed, replicates, portfolio.address, block, block_size)[:n_lines]
     return contributions_block(portfolio.of(models), books[book], points, loss)
 
 
