@@ -88,22 +88,6 @@ class CreditBook:
         variance: FloatArray = np.einsum("cf,cf->c", shared, self.loadings)
         return variance
 
-    @property
-    def correlation(self) -> tuple[float, ...]:
-        """Asset correlation of each segment, of a book with one factor and one cell per segment.
-
-        Raises
-        ------
-        InputDataError
-            If the book has several factors, or a segment several cells.
-        """
-        if len(self.factors.names) > 1 or len(self.cells) != len(self.segments) + 1:
-            raise InputDataError(
-                f"the loan book has {len(self.factors.names)} factors and {len(self.cells) - 1} kinds of "
-                f"obligors in {len(self.segments)} segments; one correlation per segment does not describe it"
-            )
-        return tuple(self.systematic_variance.tolist())
-
 
 def read_credit_book(
     obligors: pa.Table, settings: CreditSettings, *, fx: Mapping[str, float] | None = None

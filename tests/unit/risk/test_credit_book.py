@@ -100,7 +100,7 @@ class TestReading:
         assert book.slices == (slice(0, 1), slice(1, 3), slice(3, 5))
         assert book.obligor_ids.to_pylist() == ["o2", "o3", "o1", "o4", "o0"]
         assert book.factors.names == ("world",)
-        np.testing.assert_allclose(book.correlation, (0.2, 0.08, 0.14), rtol=1e-15)
+        np.testing.assert_allclose(book.systematic_variance, (0.2, 0.08, 0.14), rtol=1e-15)
         assert book.default_prob.tolist() == [0.03, 0.01, 0.02, 0.1, 0.6]
         assert book.asset_class.tolist() == ["", "", "", "", "sme"]
         np.testing.assert_array_equal(book.sales, [math.nan] * 4 + [8.0])
@@ -212,11 +212,6 @@ class TestCells:
         np.testing.assert_array_equal(book.factors.covariance, [[1.0, 0.5], [0.5, 1.0]])
         # 0.36 + 0.09 + 2 x 0.5 x 0.18
         np.testing.assert_allclose(book.systematic_variance, [0.63], rtol=1e-15)
-
-    def test_one_correlation_per_segment_does_not_describe_every_book(self):
-        book = read_credit_book(table(loaded(world=0.5), loaded(world=0.4)), SETTINGS)
-        with pytest.raises(InputDataError, match="1 factors and 2 kinds of obligors in 1 segments"):
-            _ = book.correlation
 
 
 class TestErrors:
