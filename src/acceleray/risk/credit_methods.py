@@ -380,11 +380,12 @@ class _Run:
             if losses.size * (1.0 - level) < MIN_BEYOND:
                 continue
             # Inside a step of a discrete law the share of paths beyond jumps; the step itself is compared.
-            probability = estimates.exceedance(estimates.var(level).value)
+            loss = estimates.var(level).value
+            probability = estimates.exceedance(loss)
             error = 0.0
             if probability.ci_low is not None and probability.ci_high is not None:
                 error = 0.25 * (probability.ci_high - probability.ci_low)
-            seen = float(np.mean(losses > estimates.var(level).value))
+            seen = float(np.mean(losses > loss))
             likely = max(seen, probability.value)
             variance = likely * (1.0 - likely) / losses.size + error**2
             found.append(abs(seen - probability.value) / math.sqrt(variance) if variance > 0.0 else 0.0)

@@ -125,7 +125,8 @@ def simulate_market(context: StageContext, book: Book, market: Market, parameter
         measured(work.resolution, labels, job, found, market.base)
         for labels, job, found in zip(work.labels, work.jobs, gains, strict=False)
     ]
-    _write_runs(context, work, results, market)
+    values = values_table(work.resolution, market)
+    _write_runs(context, work, results, values, market)
     *measurable, stressed = results
     stressed_es = None
     if work.history is not None:
@@ -133,7 +134,8 @@ def simulate_market(context: StageContext, book: Book, market: Market, parameter
         stressed_es = _stressed(context, work.history, gains[-1].by_portfolio, nodes)
     _write_measures(context, work, measurable, stressed_es, book)
     _write_stress(context, work, stressed, market)
-    _write_portfolios(context, work, measurable[work.at_headline], gains[len(work.jobs) :], market)
+    headline = measurable[work.at_headline]
+    _write_portfolios(context, work, headline, gains[len(work.jobs) :], values, market)
     context.progress(f"differentiating by {work.resolution.priced.columns.size} factors")
     derived = sensitivities_of(work.resolution, market, distributed=True)
     context.tables.write("result.sensitivities", derived.table(nodes_with_positions(work.resolution)))
@@ -206,7 +208,9 @@ def _prepare(context: StageContext, book: Book, market: Market, parameters: Risk
     )
 
 
-def _write_runs(context: StageContext, work: _Work, results: Sequence[Pnl], market: Market) -> None:
+def _write_runs(
+    context: StageContext, work: _Work, results: Sequence[Pnl], values: pa.Table, market: Market
+) -> None:
     """Write what was revalued: values, stored gains, scenarios, and prices that stand in for others."""
     tables = context.tables
     run_jobs = [
@@ -214,7 +218,7 @@ def _write_runs(context: StageContext, work: _Work, results: Sequence[Pnl], mark
         for job, pnl in zip(work.jobs, results, strict=True)
     ]
     tables.write("result.tabulated", approximations(run_jobs, market.base, distributed=True))
-    tables.write("result.values", values_table(work.resolution, market))
+    tables.write("result.values", values)
     written = [path for job, pnl in zip(work.jobs, results, strict=True) for path in _written(job, pnl)]
     tables.commit("result.pnl", written)
     tables.write("result.scenarios", scenarios_table([pnl.labels for pnl in results[:-1]]))
@@ -254,7 +258,12 @@ def _write_stress(context: StageContext, work: _Work, stressed: Pnl, market: Mar
 
 
 def _write_portfolios(
-    context: StageContext, work: _Work, headline: Pnl, beside: Sequence[Gains], market: Market
+    context: StageContext,
+    work: _Work,
+    headline: Pnl,
+    beside: Sequence[Gains],
+    values: pa.Table,
+    market: Market,
 ) -> None:
     """Write figures of whole portfolios, relative to their benchmarks where they have one."""
     active = None
@@ -271,7 +280,7 @@ def _write_portfolios(
     figures = portfolio_table(
         headline,
         market,
-        values_table(work.resolution, market),
+        values,
         tables.read("raw.portfolios"),
         nodes_with_positions(work.resolution),
         context.settings.simulate,
