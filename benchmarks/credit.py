@@ -32,13 +32,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from benchmarks.market import quiet
+from benchmarks.market import as_in_workers, quiet
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
 from acceleray.config.models import CreditSettings, Scenario, SimulateSettings
 from acceleray.domain.tables import contract
-from acceleray.engines.ray import ONE_THREAD, session
+from acceleray.engines.ray import session
 from acceleray.numerics.conditional import conditional_moments
 from acceleray.numerics.credit import prepare_draws
 from acceleray.numerics.credit_model import LossModel
@@ -310,7 +310,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], metavar="PART")
     arguments = parser.parse_args()
-    os.environ.update(ONE_THREAD)
+    as_in_workers("benchmarks.credit")
     found = {"load": os.getloadavg()} | {name: PARTS[name]() for name in arguments.parts or PARTS}
     print(json.dumps(found, indent=1))
 
