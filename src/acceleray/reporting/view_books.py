@@ -238,7 +238,7 @@ def _model(found: Cursor) -> dict[str, Any] | None:
     ]
     # A promoted candidate is the champion; beside one that was not, the champion may be any other model.
     roles = {model["role"].value: model for model in models}
-    candidate = roles.get("candidate", roles.get("champion"))
+    candidate = next((roles[role] for role in ("candidate", "challenger", "champion") if role in roles), None)
     blocks = next((metric["blocks"] for metric in metrics if not metric["blocks"].is_absent), None)
     points = list(found["calibration"])
     most = 1.08 * max((max(p["predicted"].value, p["observed"].value) for p in points), default=1.0) or 1.0
