@@ -247,7 +247,7 @@ def _explained(tile: Cursor) -> tuple[str, str, str]:
     if tile["level"].is_absent:
         scenario = tile["scenario"].value
         how = (
-            "Sum over obligors of exposure × default probability within one year × mean loss given a default, "
+            "Sum over obligors of exposure × default probability within a year × mean loss given a default, "
             f"under “{title(scenario)}”; exact."
         )
         return "Expected credit loss", how, f"{table}: segment *, scenario {scenario}, measure expected_loss"
