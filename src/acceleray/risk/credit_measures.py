@@ -246,9 +246,12 @@ def _contributions(
         yield from _shared(found, found.tail_shares[level].segments, level, interval_level)
         return
     by_segment, masses, method = losses.plain[portfolio.scenario], None, "plain"
+    beyond = paths_beyond(by_segment.shape[1], level)
     if isinstance(found.estimates, WeightedEstimates) and found.segment_losses is not None:
         by_segment, method = found.segment_losses, "importance"
         masses = path_masses(found.estimates.weights)
+        # Weighted paths crowd in the tail: what they are worth there counts, not the share of plain ones.
+        beyond = found.estimates.tail_paths(level)
     n_paths = by_segment.shape[1]
     total = np.zeros(n_paths)
     for segment in by_segment:
@@ -259,7 +262,6 @@ def _contributions(
         own = float(values.sum())
         scale = found.estimates.es(level).value / own if own > 0.0 else 1.0
         added = f"; plain paths, scaled by {scale:.4f} to the ES by method {found.estimates.method}"
-    beyond = paths_beyond(n_paths, level)
     half = float(ndtri(0.5 + interval_level / 2.0)) * scale * errors
     for value, reach in zip((scale * values).tolist(), half.tolist(), strict=True):
         low: float | None = value - reach

@@ -229,3 +229,15 @@ def test_methods_that_draw_say_how_many_paths_their_tail_is_worth():
     # Weighted paths are aimed at the tail, and cannot be worth more than all there are.
     assert worth["plain"][0.99] < worth["importance"][0.99] <= FEW["n_paths"]
     assert worth["conditional"] == {0.95: None, 0.99: None}
+
+
+def test_contributions_from_weighted_paths_have_intervals_where_their_tail_is_worth_it():
+    losses = credit_losses(
+        loans(60, loadings=4), [], settings(method="importance", n_paths=2016, levels=(0.999,))
+    )
+    assert losses.method()[0] == "importance"
+    rows = credit_table(losses, levels=(0.999,), interval_level=0.95).to_pylist()
+    parts = [row for row in rows if row["measure"] == "ES_contribution"]
+    assert {row["method"] for row in parts} == {"importance"}
+    # Of as many plain paths two would lie beyond the level, too few for an interval.
+    assert all(row["ci_low"] < row["value"] < row["ci_high"] for row in parts)
