@@ -28,10 +28,10 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 from scipy.special import ndtr, stdtr
 
 from acceleray.numerics import credit_loops
+from acceleray.numerics.compilation import compiled_checked
 from acceleray.numerics.conditional import inverse_systematic, path_scale
 from acceleray.numerics.credit_model import LossModel
 from acceleray.numerics.recovery import QuantileTables, quantile_tables
@@ -339,7 +339,7 @@ def _draw_segment(
     return n_defaults
 
 
-@njit(cache=True, nogil=True)
+@compiled_checked
 def _bins(probability, ratio, long_run):  # type: ignore[no-untyped-def]  # Numba infers the types
     n = probability.shape[0]
     starts = np.empty(n + 1, dtype=np.int64)
@@ -361,7 +361,7 @@ def _bins(probability, ratio, long_run):  # type: ignore[no-untyped-def]  # Numb
     return starts[: n_bins + 1].copy()
 
 
-@njit(cache=True, nogil=True)
+@compiled_checked
 def _cell_bins(probability, cells, ratio, long_run, bin_cost, jump_cost, obligor_cost):  # type: ignore[no-untyped-def]  # Numba infers the types
     n_cells = cells.shape[0] - 1
     firsts = np.zeros(n_cells + 1, dtype=np.int64)

@@ -14,9 +14,9 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 from scipy import special
 
+from acceleray.numerics.compilation import compiled
 from acceleray.numerics.conditional_cumulants import ORDER, ROW, STENCIL, aligned_rows, fill_tables
 from acceleray.numerics.credit_model import LossModel
 from acceleray.numerics.loss_curve_types import Groups, Obligors, Tables
@@ -293,7 +293,7 @@ def _thinned(
     return new_starts, new_places, new_sizes
 
 
-@njit(error_model="numpy", cache=True)
+@compiled
 def _fill_places(starts, places, sizes, step, end, room, new_starts, new_places, new_sizes):  # type: ignore[no-untyped-def] # Numba infers them.
     """Fill the lattices that `_thinned` made room for; a negative room keeps each obligor's own place."""
     for group in range(room.shape[0]):

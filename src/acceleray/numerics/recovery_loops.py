@@ -10,7 +10,8 @@ changes one of these files must touch those that import it. Each is tested again
 
 from __future__ import annotations
 
-from acceleray.numerics.vector_loops import _compiled, _inlined, fma, select
+from acceleray.numerics.compilation import compiled
+from acceleray.numerics.vector_loops import _inlined, fma, select
 
 __all__ = ["REACH", "TERMS", "lgd", "lgd_values", "table_value", "table_values"]
 
@@ -44,7 +45,7 @@ def lgd(law, score, eta, mean, correlation, own, first, pieces, coefficients):
     return min(max(value, 0.0), 1.0)
 
 
-@_compiled
+@compiled
 def lgd_values(law, score, eta, mean, correlation, own, first, pieces, coefficients, out):
     """Fill `out`; see `recovery.draw`."""
     for index in range(out.shape[0]):
@@ -53,7 +54,7 @@ def lgd_values(law, score, eta, mean, correlation, own, first, pieces, coefficie
         )
 
 
-@_compiled
+@compiled
 def table_values(coefficients, points, out):
     """Fill ``out[function, point]``; every function has the same pieces."""
     pieces = coefficients.shape[1]
