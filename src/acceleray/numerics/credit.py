@@ -34,6 +34,7 @@ from acceleray.numerics import credit_loops
 from acceleray.numerics.compilation import compiled_checked
 from acceleray.numerics.conditional import inverse_systematic, path_scale
 from acceleray.numerics.credit_model import LossModel
+from acceleray.numerics.read_only import freeze_arrays
 from acceleray.numerics.recovery import QuantileTables, quantile_tables
 from acceleray.numerics.streams import Purpose, stream
 
@@ -82,6 +83,9 @@ class PreparedModel:
     bin_cells: IntArray
     bins: IntArray
     tables: QuantileTables
+
+    def __post_init__(self) -> None:
+        freeze_arrays(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -382,7 +386,10 @@ def _cell_bins(probability, cells, ratio, long_run, bin_cost, jump_cost, obligor
             continue
         while n_bins + starts.shape[0] > bins.shape[0]:
             grown = np.empty((2 * bins.shape[0], 2), dtype=np.int64)
-            grown[:n_bins] = bins[:n_bins]
+            # Numba takes two seconds to compile an assignment of a slice.
+            for index in range(n_bins):
+                grown[index, 0] = bins[index, 0]
+                grown[index, 1] = bins[index, 1]
             bins = grown
         for index in range(starts.shape[0] - 1):
             bins[n_bins, 0] = first + starts[index]

@@ -20,6 +20,7 @@ from acceleray.numerics.compilation import compiled
 from acceleray.numerics.conditional_cumulants import ORDER, ROW, STENCIL, aligned_rows, fill_tables
 from acceleray.numerics.credit_model import LossModel
 from acceleray.numerics.loss_curve_types import Groups, Obligors, Tables
+from acceleray.numerics.read_only import read_only_record
 from acceleray.numerics.recovery import Recoveries
 
 __all__ = ["group_obligors", "list_obligors", "recovery_moments", "sampled_model", "tabulate"]
@@ -121,17 +122,19 @@ def group_obligors(model: LossModel) -> Groups:
     for row, number in enumerate(used):
         laws[row] = recovery_moments(model.recoveries, int(number), scores)
     systematic = model.systematic[cell[new]]
-    return Groups(
-        cell=cell[new].astype(np.int64),
-        law=np.where(law[new] >= 0, np.searchsorted(used, law[new]), -1).astype(np.int64),
-        starts=lattice_starts,
-        places=lattice_places,
-        sizes=lattice_sizes,
-        residual=residual,
-        score_scale=np.divide(1.0, systematic, out=np.zeros(new.size), where=systematic > 0.0),
-        laws=laws,
-        law_first=SCORE_FIRST,
-        law_step=SCORE_STEP,
+    return read_only_record(
+        Groups(
+            cell=cell[new].astype(np.int64),
+            law=np.where(law[new] >= 0, np.searchsorted(used, law[new]), -1).astype(np.int64),
+            starts=lattice_starts,
+            places=lattice_places,
+            sizes=lattice_sizes,
+            residual=residual,
+            score_scale=np.divide(1.0, systematic, out=np.zeros(new.size), where=systematic > 0.0),
+            laws=laws,
+            law_first=SCORE_FIRST,
+            law_step=SCORE_STEP,
+        )
     )
 
 
@@ -142,16 +145,18 @@ def list_obligors(model: LossModel) -> Obligors:
     kept = _kept(model, sizes)
     used = np.unique(model.recovery[kept & random])
     residual = np.repeat(model.residual, np.diff(model.cells))
-    return Obligors(
-        cells=np.array(model.cells),
-        law=np.where(kept & random, np.searchsorted(used, model.recovery), -1).astype(np.int64),
-        # What is left out there never defaults here.
-        places=np.where(kept, np.clip(model.thresholds, -1e6, 1e6), -1e6) / residual,
-        sizes=np.where(kept, sizes, 0.0),
-        residual=np.array(model.residual),
-        score_scale=np.divide(
-            1.0, model.systematic, out=np.zeros(model.n_cells), where=model.systematic > 0.0
-        ),
+    return read_only_record(
+        Obligors(
+            cells=model.cells,
+            law=np.where(kept & random, np.searchsorted(used, model.recovery), -1).astype(np.int64),
+            # What is left out there never defaults here.
+            places=np.where(kept, np.clip(model.thresholds, -1e6, 1e6), -1e6) / residual,
+            sizes=np.where(kept, sizes, 0.0),
+            residual=model.residual,
+            score_scale=np.divide(
+                1.0, model.systematic, out=np.zeros(model.n_cells), where=model.systematic > 0.0
+            ),
+        )
     )
 
 
@@ -268,7 +273,7 @@ def tabulate(
         n_direct=int(np.count_nonzero(np.diff(rows) == 0)),
     )
     fill_tables(groups, tables)
-    return tables
+    return read_only_record(tables)
 
 
 def _thinned(

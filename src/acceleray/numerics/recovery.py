@@ -28,6 +28,7 @@ import numpy.typing as npt
 from scipy.special import betaincinv, ndtr
 
 from acceleray.errors import NumericalError
+from acceleray.numerics.read_only import freeze_arrays
 from acceleray.numerics.recovery_loops import REACH, TERMS, lgd_values, table_values
 
 __all__ = [
@@ -92,6 +93,7 @@ class Recoveries:
             )
         if not ((self.correlation >= 0.0) & (self.correlation < 1.0)).all():
             raise NumericalError("every correlation of the loss given default must lie in [0, 1)")
+        freeze_arrays(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -120,6 +122,9 @@ class QuantileTables:
     coefficients: FloatArray
     error: float
 
+    def __post_init__(self) -> None:
+        freeze_arrays(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MomentTables:
@@ -142,6 +147,9 @@ class MomentTables:
     pieces: IntArray
     coefficients: FloatArray
     error: float
+
+    def __post_init__(self) -> None:
+        freeze_arrays(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
