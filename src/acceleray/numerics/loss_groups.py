@@ -11,6 +11,7 @@ functions of the threshold and of the systematic part ``s = a'z + m`` of the cel
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from acceleray.numerics.compilation import compiled
 from acceleray.numerics.conditional_cumulants import ORDER, ROW, STENCIL, aligned_rows, fill_tables
 from acceleray.numerics.credit_model import LossModel
 from acceleray.numerics.loss_curve_types import Groups, Obligors, Tables
-from acceleray.numerics.read_only import read_only_record
+from acceleray.numerics.read_only import read_only, read_only_record
 from acceleray.numerics.recovery import Recoveries
 
 __all__ = ["group_obligors", "list_obligors", "recovery_moments", "sampled_model", "tabulate"]
@@ -81,6 +82,13 @@ def recovery_moments(recoveries: Recoveries, law: int, scores: FloatArray) -> Fl
     return found
 
 
+@lru_cache(maxsize=4096)
+def _tabulated_moments(mean: float, std: float, correlation: float) -> FloatArray:
+    """Moments of a law on the common scores; a book is grouped several times, and scenarios share laws."""
+    law = Recoveries(mean=np.array([mean]), std=np.array([std]), correlation=np.array([correlation]))
+    return read_only(recovery_moments(law, 0, SCORE_FIRST + SCORE_STEP * np.arange(float(N_SCORES))))
+
+
 def group_obligors(model: LossModel) -> Groups:
     """Group the obligors of a model by cell and law of recovery, and thin out their thresholds.
 
@@ -118,9 +126,10 @@ def group_obligors(model: LossModel) -> Groups:
     )
     used = np.unique(law[law >= 0])
     laws = np.zeros((max(used.size, 1), N_SCORES, ORDER))
-    scores = SCORE_FIRST + SCORE_STEP * np.arange(float(N_SCORES))
+    recoveries = model.recoveries
     for row, number in enumerate(used):
-        laws[row] = recovery_moments(model.recoveries, int(number), scores)
+        law_of = (float(part[number]) for part in (recoveries.mean, recoveries.std, recoveries.correlation))
+        laws[row] = _tabulated_moments(*law_of)
     systematic = model.systematic[cell[new]]
     return read_only_record(
         Groups(

@@ -55,6 +55,8 @@ MOST_PIECES = 8192
 # Above it for both parameters the Beta law is so close to a normal one that Cornish and Fisher's expansion is
 # exact to rounding, and SciPy's iteration need not be.
 NEARLY_NORMAL = 1e8
+# Nodes of the integrals over the score's own part that are held at a time: they stay in the cache.
+WINDOWS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -406,15 +408,24 @@ def _score_table(mean: float, std: float, correlation: float, n_nodes: int) -> _
 
     def at(scores: FloatArray) -> FloatArray:
         found = np.empty((4 if n_nodes == 0 else 2 * n_nodes - 1, scores.size))
-        for index, score in enumerate(scores):
-            centre = min(max(correlation * float(score), -REACH), REACH)
-            start, stop = np.searchsorted(u, (centre - 9.0 * own, centre + 9.0 * own))
-            mass = weight[start:stop] * np.exp(-0.5 * ((u[start:stop] - centre) / own) ** 2)
-            mass /= mass.sum()
-            values = lgd[start:stop]
-            found[:, index] = (
-                _raw_moments(values, mass) if n_nodes == 0 else _recursion(values, mass, n_nodes)
-            )
+        centres = np.clip(correlation * scores, -REACH, REACH)
+        starts, stops = np.searchsorted(u, (centres - 9.0 * own, centres + 9.0 * own))
+        # As many nodes for every score, so that they are taken together; some weigh less than 1e-17.
+        width = int((stops - starts).max())
+        starts = np.minimum(starts, u.size - width)
+        size = max(1, WINDOWS // width)
+        for first in range(0, scores.size, size):
+            some = slice(first, first + size)
+            nodes = starts[some, None] + np.arange(width)
+            mass = weight[nodes] * np.exp(-0.5 * ((u[nodes] - centres[some, None]) / own) ** 2)
+            mass /= mass.sum(axis=1, keepdims=True)
+            values = lgd[nodes]
+            if n_nodes == 0:
+                found[:, some] = _raw_moments(values, mass)
+            else:
+                found[:, some] = np.transpose(
+                    [_recursion(*each, n_nodes) for each in zip(values, mass, strict=True)]
+                )
         return found
 
     # A Jacobi matrix of a law that is all but two atoms has entries of no weight that never become smooth.
@@ -422,8 +433,10 @@ def _score_table(mean: float, std: float, correlation: float, n_nodes: int) -> _
 
 
 def _raw_moments(values: FloatArray, mass: FloatArray) -> FloatArray:
+    """First four raw moments of discrete laws, one per row; shape (4, n_laws)."""
     square = values * values
-    return np.array([(mass * power).sum() for power in (values, square, square * values, square * square)])
+    powers = (values, square, square * values, square * square)
+    return np.array([(mass * power).sum(axis=1) for power in powers])
 
 
 def _recursion(values: FloatArray, mass: FloatArray, n_nodes: int) -> FloatArray:
