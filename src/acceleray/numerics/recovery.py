@@ -29,7 +29,7 @@ from scipy.special import betaincinv, ndtr
 
 from acceleray.errors import NumericalError
 from acceleray.numerics.read_only import freeze_arrays
-from acceleray.numerics.recovery_loops import REACH, TERMS, lgd_values, table_values
+from acceleray.numerics.recovery_loops import REACH, TERMS, lgd_values, table_values, window_moments
 
 __all__ = [
     "TOLERANCE",
@@ -55,8 +55,6 @@ MOST_PIECES = 8192
 # Above it for both parameters the Beta law is so close to a normal one that Cornish and Fisher's expansion is
 # exact to rounding, and SciPy's iteration need not be.
 NEARLY_NORMAL = 1e8
-# Nodes of the integrals over the score's own part that are held at a time: they stay in the cache.
-WINDOWS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -410,33 +408,17 @@ def _score_table(mean: float, std: float, correlation: float, n_nodes: int) -> _
         found = np.empty((4 if n_nodes == 0 else 2 * n_nodes - 1, scores.size))
         centres = np.clip(correlation * scores, -REACH, REACH)
         starts, stops = np.searchsorted(u, (centres - 9.0 * own, centres + 9.0 * own))
-        # As many nodes for every score, so that they are taken together; some weigh less than 1e-17.
-        width = int((stops - starts).max())
-        starts = np.minimum(starts, u.size - width)
-        size = max(1, WINDOWS // width)
-        for first in range(0, scores.size, size):
-            some = slice(first, first + size)
-            nodes = starts[some, None] + np.arange(width)
-            mass = weight[nodes] * np.exp(-0.5 * ((u[nodes] - centres[some, None]) / own) ** 2)
-            mass /= mass.sum(axis=1, keepdims=True)
-            values = lgd[nodes]
-            if n_nodes == 0:
-                found[:, some] = _raw_moments(values, mass)
-            else:
-                found[:, some] = np.transpose(
-                    [_recursion(*each, n_nodes) for each in zip(values, mass, strict=True)]
-                )
+        if n_nodes == 0:
+            window_moments(u, weight, lgd, centres, starts, stops, 1.0 / own, found)
+            return found
+        for index, centre in enumerate(centres):
+            near = slice(starts[index], stops[index])
+            mass = weight[near] * np.exp(-0.5 * ((u[near] - centre) / own) ** 2)
+            found[:, index] = _recursion(lgd[near], mass / mass.sum(), n_nodes)
         return found
 
     # A Jacobi matrix of a law that is all but two atoms has entries of no weight that never become smooth.
     return _tabulated(at, FEWEST_PIECES // 2, FEWEST_PIECES * 8 if n_nodes == 0 else FEWEST_PIECES // 2)
-
-
-def _raw_moments(values: FloatArray, mass: FloatArray) -> FloatArray:
-    """First four raw moments of discrete laws, one per row; shape (4, n_laws)."""
-    square = values * values
-    powers = (values, square, square * values, square * square)
-    return np.array([(mass * power).sum(axis=1) for power in powers])
 
 
 def _recursion(values: FloatArray, mass: FloatArray, n_nodes: int) -> FloatArray:
