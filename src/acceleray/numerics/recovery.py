@@ -33,6 +33,7 @@ from acceleray.numerics.recovery_loops import REACH, TERMS, lgd_values, table_va
 
 __all__ = [
     "TOLERANCE",
+    "FunctionTable",
     "MomentTables",
     "QuantileTables",
     "Recoveries",
@@ -42,6 +43,8 @@ __all__ = [
     "moments",
     "outcomes",
     "quantile_tables",
+    "table_at",
+    "tabulate_functions",
 ]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
@@ -153,7 +156,7 @@ class MomentTables:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Table:
+class FunctionTable:
     """Functions on [-16, 16]: coefficients of shape (n_functions, n_pieces, 8), and the measured error."""
 
     coefficients: FloatArray
@@ -283,7 +286,7 @@ def moments(laws: Recoveries, score: FloatArray) -> FloatArray:
     found = np.empty((4, laws.mean.size, score.size))
     for law, (mean, std, r) in enumerate(zip(laws.mean, laws.std, laws.correlation, strict=True)):
         if std > 0.0 and r > 0.0:
-            found[:, law] = _at(_score_table(float(mean), float(std), float(r), 0), score)
+            found[:, law] = table_at(_score_table(float(mean), float(std), float(r), 0), score)
         else:
             found[:, law] = constant[law][:, None]
     return found
@@ -321,7 +324,7 @@ def outcomes(laws: Recoveries, score: FloatArray, *, n_nodes: int = 4) -> tuple[
         if r == 0.0:
             recursion = _beta_recursion(alpha[law], beta[law], n_nodes)[:, None]
         else:
-            recursion = _at(_score_table(float(mean), float(std), float(r), n_nodes), score)
+            recursion = table_at(_score_table(float(mean), float(std), float(r), n_nodes), score)
         # Golub and Welsch: eigenvalues are the nodes, squared first components their weights.
         matrix = np.zeros((recursion.shape[1], n_nodes, n_nodes))
         index = np.arange(n_nodes)
@@ -384,12 +387,12 @@ def _quantile(mean: float, std: float, u: FloatArray) -> FloatArray:
 
 
 @lru_cache(maxsize=512)
-def _quantile_table(mean: float, std: float) -> _Table:
-    return _tabulated(lambda u: _quantile(mean, std, u)[None], FEWEST_PIECES, MOST_PIECES)
+def _quantile_table(mean: float, std: float) -> FunctionTable:
+    return tabulate_functions(lambda u: _quantile(mean, std, u)[None], FEWEST_PIECES, MOST_PIECES)
 
 
 @lru_cache(maxsize=512)
-def _score_table(mean: float, std: float, correlation: float, n_nodes: int) -> _Table:
+def _score_table(mean: float, std: float, correlation: float, n_nodes: int) -> FunctionTable:
     """Moments given the score (`n_nodes` 0), or the Jacobi matrix of the conditional law."""
     own = math.sqrt((1.0 - correlation) * (1.0 + correlation))
     quantile = _quantile_table(mean, std)
@@ -402,7 +405,7 @@ def _score_table(mean: float, std: float, correlation: float, n_nodes: int) -> _
     nodes, gauss = np.polynomial.legendre.leggauss(TERMS)
     u = ((2.0 * np.arange(-beyond, pieces + beyond)[:, None] + 1.0 + nodes) * half - REACH).ravel()
     weight = np.tile(gauss * half / (own * math.sqrt(2.0 * math.pi)), pieces + 2 * beyond)
-    lgd = _at(quantile, u)[0]
+    lgd = table_at(quantile, u)[0]
 
     def at(scores: FloatArray) -> FloatArray:
         found = np.empty((4 if n_nodes == 0 else 2 * n_nodes - 1, scores.size))
@@ -418,7 +421,9 @@ def _score_table(mean: float, std: float, correlation: float, n_nodes: int) -> _
         return found
 
     # A Jacobi matrix of a law that is all but two atoms has entries of no weight that never become smooth.
-    return _tabulated(at, FEWEST_PIECES // 2, FEWEST_PIECES * 8 if n_nodes == 0 else FEWEST_PIECES // 2)
+    return tabulate_functions(
+        at, FEWEST_PIECES // 2, FEWEST_PIECES * 8 if n_nodes == 0 else FEWEST_PIECES // 2
+    )
 
 
 def _recursion(values: FloatArray, mass: FloatArray, n_nodes: int) -> FloatArray:
@@ -440,8 +445,21 @@ def _recursion(values: FloatArray, mass: FloatArray, n_nodes: int) -> FloatArray
     return np.concatenate([diagonal, beside])
 
 
-def _tabulated(function: Callable[[FloatArray], FloatArray], fewest: int, most: int) -> _Table:
-    """Interpolate by polynomials of degree 7 at Chebyshev nodes, on twice the pieces until they fit."""
+def tabulate_functions(function: Callable[[FloatArray], FloatArray], fewest: int, most: int) -> FunctionTable:
+    """Interpolate by polynomials of degree 7 at Chebyshev nodes, on twice the pieces until they fit.
+
+    Parameters
+    ----------
+    function : callable
+        From points in [-16, 16] to values of shape (n_functions, n_points).
+    fewest, most : int
+        Pieces to begin with and at most.
+
+    Returns
+    -------
+    FunctionTable
+        With the error measured between the nodes, `TOLERANCE` or less unless `most` pieces did not do.
+    """
     places = np.cos((2.0 * np.arange(TERMS) + 1.0) * math.pi / (2 * TERMS))
     to_powers = np.linalg.inv(np.vander(places, TERMS, increasing=True))
     # Where the error of the interpolation is about largest: the middle of a piece and its ends.
@@ -456,21 +474,22 @@ def _tabulated(function: Callable[[FloatArray], FloatArray], fewest: int, most: 
         # Term by term and not by BLAS, whose bits may depend on the machine's cores.
         for place in range(TERMS):
             coefficients += values[:, :, place, None] * to_powers[:, place]
-        table = _Table(coefficients=np.ascontiguousarray(coefficients), error=0.0)
+        table = FunctionTable(coefficients=np.ascontiguousarray(coefficients), error=0.0)
         points = (middle[:, None] + half * checks).ravel()
-        error = float(np.abs(_at(table, points) - function(points)).max())
+        error = float(np.abs(table_at(table, points) - function(points)).max())
         if error <= TOLERANCE or 2 * pieces > most:
-            return _Table(coefficients=table.coefficients, error=error)
+            return FunctionTable(coefficients=table.coefficients, error=error)
         pieces *= 2
 
 
-def _at(table: _Table, points: FloatArray) -> FloatArray:
+def table_at(table: FunctionTable, points: FloatArray) -> FloatArray:
+    """Return the tabulated functions at points, shape (n_functions, n_points); constant beyond the table."""
     found = np.empty((table.coefficients.shape[0], points.size))
     table_values(table.coefficients, np.ascontiguousarray(points, dtype=np.float64), found)
     return found
 
 
-def _stacked(tables: list[_Table | None], n_functions: int) -> tuple[IntArray, IntArray, FloatArray]:
+def _stacked(tables: list[FunctionTable | None], n_functions: int) -> tuple[IntArray, IntArray, FloatArray]:
     pieces = np.array([table.coefficients.shape[1] if table else 0 for table in tables], dtype=np.int64)
     first = np.where(pieces > 0, np.cumsum(pieces) - pieces, -1)
     kept = [table.coefficients for table in tables if table]
