@@ -21,7 +21,7 @@ SCENARIOS = [Scenario(name="base", book="credit")]
 
 
 def as_stored(value: Any) -> Any:
-    """Send a value through pickle as Ray does, whose arrays then lie in memory that is not theirs to write."""
+    """Send a value through pickle as Ray does, whose arrays then cannot be written to."""
     buffers: list[pickle.PickleBuffer] = []
     packed = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
     return pickle.loads(packed, buffers=[bytes(buffer.raw()) for buffer in buffers])
@@ -44,7 +44,7 @@ def compiled_signatures() -> set[tuple[str, Any]]:
     }
 
 
-def book(n: int = 60) -> pa.Table:
+def book(n: int = 900) -> pa.Table:
     generator = np.random.default_rng(4)
     columns = {
         "obligor_id": [f"o{i:03d}" for i in range(n)],
