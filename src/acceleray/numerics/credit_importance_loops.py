@@ -242,7 +242,10 @@ def draw_twisted(
             _conditional(thresholds, cell_of, loadings, mean, inverse_residual, z, root, level, probability)
             for aimed in range(n_levels):
                 twist = twists[aimed]
-                twist[:] = none if aimed == 0 else twists[aimed - 1]
+                # Numba takes a second to compile an assignment of one array to another.
+                start_twist = none if aimed == 0 else twists[aimed - 1]
+                for lane in range(LANES):
+                    twist[lane] = start_twist[lane]
                 _solve(probability, sizes[aimed], targets[aimed], twist, first, second, low, high, done)
                 cumulants[aimed, :] = 0.0
                 if twist.max() > 0.0:

@@ -152,7 +152,10 @@ def contribution_lines(groups, tables, lines, scores, loss, unit, obligors, bina
                 law = obligors.law[k]
                 if law != known:
                     if law < 0:
-                        moments[:, :] = ones
+                        # Numba takes two seconds to compile an assignment of one array to another.
+                        for power in range(moments.shape[0]):
+                            for i in range(moments.shape[1]):
+                                moments[power, i] = ones[power, i]
                     else:
                         for i in range(low, n_nodes):
                             score[i] = (level[cell] + lines.slope[cell] * nodes[i]) * obligors.score_scale[
