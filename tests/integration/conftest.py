@@ -127,6 +127,7 @@ class InputsProject:
                 "usd": {"source": "test", "tenors_years": [0.25, 1, 30], "zero_rates": [0.02, 0.025, 0.03]}
             },
             "dividend_yields": {"spx_yield": {"source": "test", "value": 0.02}},
+            "simulate": {"credit": {"correlation": {"retail": 0.1}}},
         }
         return Settings.model_validate(given | changes)
 

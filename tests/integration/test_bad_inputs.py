@@ -453,3 +453,17 @@ def test_a_function_of_a_product_that_cannot_be_imported(inputs_project, functio
     found = _only(_findings(inputs_project))
     assert (found["code"], found["file"], found["column"]) == (3, "inputs/instruments.csv", "function")
     assert text in found["message"]
+
+
+def test_settings_and_loan_book_that_do_not_fit_each_other(inputs_project):
+    inputs_project.replace("obligors", "0.3,-0.2", "0.9,-0.5")
+    credit = {"correlation": {"retial": 0.1}, "lgd_correlation": {"retail": 0.2}}
+    found = _findings(inputs_project, simulate={"credit": credit})
+    assert [(each.code, each.file, each.column, each.value) for each in found] == [
+        (3, "inputs/obligors.csv", "loading_*", "L2"),
+        (3, "acceleray.yaml", "simulate.credit.correlation", "retial"),
+        (3, "acceleray.yaml", "simulate.credit.correlation", "retail"),
+    ]
+    assert "'L2' has loadings that explain 1.06 of its variance" in found[0].message
+    assert "no obligor has the segment 'retial'; did you mean 'retail'?" in found[1].message
+    assert "segment 'retail' has no correlation, nor has obligor 'L1' of it loadings" in found[2].message

@@ -137,6 +137,7 @@ def _spoil(project) -> None:
     text = project.read("positions").replace("Bonds,AAA-2038,1000", "Bonds,AAA-2039,1000")
     project.write("positions", text + "Equity/US,AAPL,x\n\nshort,row\nusd:1y,IBM,\n")
     project.replace("obligors", "0.02,0.45", "2,0.45")
+    project.replace("obligors", "0.3,-0.2", "0.9,-0.5")
     project.write("factors", project.read("factors") + "usd:1y,zero_rate,,\n")
 
 
@@ -184,6 +185,12 @@ def test_wrong_columns_and_dates_stop_the_night(inputs_project, spark):
     context = _context(inputs_project, spark, as_of=dt.date(2019, 6, 3))
     with pytest.raises(InputDataError, match="lies outside the data"):
         ingest.run(context)
+    credit = {"correlation": {"retial": 0.1}}
+    with pytest.raises(
+        InputDataError, match=r"acceleray.yaml: .*correlation: .*did you mean 'retail'"
+    ) as caught:
+        ingest.run(_context(inputs_project, spark, simulate={"credit": credit}))
+    assert "segment 'retail' has no correlation, nor has obligor 'L1' of it loadings" in caught.value.message
     inputs_project.replace("instruments", "spread_factor", "spred_factor")
     with pytest.raises(InputDataError, match=r"instruments.csv:1: spred_factor: .*did you mean"):
         ingest.run(_context(inputs_project, spark))

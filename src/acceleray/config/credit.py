@@ -6,12 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from acceleray.config.fields import Fraction, Level, Positive, Strict
+from acceleray.config.fields import Level, Positive, Strict
 from acceleray.domain.credit_factors import COUNTRY_PREFIX, SECTOR_PREFIX, WORLD
 
 __all__ = ["CreditSettings"]
 
 _Correlation = Annotated[float, Field(gt=-1.0, lt=1.0)]
+_Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
 class CreditSettings(Strict):
@@ -35,18 +36,18 @@ class CreditSettings(Strict):
     """Factor points per scramble, rounded up to a power of two; very large books take fewer."""
     dof: Annotated[float | None, Field(gt=2.0)] = None
     """Degrees of freedom of a Student-t copula, one mixing variable for the whole book; null for Gaussian."""
-    correlation: dict[str, Fraction] = Field(default_factory=dict)
+    correlation: dict[str, _Share] = Field(default_factory=dict)
     """Asset correlation of each segment through the factor `world`: the share of an obligor's variance that
     the whole book has in common. Every segment without loadings in the file needs one."""
-    sector_correlation: dict[str, Fraction] = Field(default_factory=dict)
+    sector_correlation: dict[str, _Share] = Field(default_factory=dict)
     """Further share of variance that the obligors of a sector have in common, by sector."""
-    country_correlation: dict[str, Fraction] = Field(default_factory=dict)
+    country_correlation: dict[str, _Share] = Field(default_factory=dict)
     """Further share of variance that the obligors of a country have in common, by country. The shares of an
     obligor add up to less than 1."""
     factor_correlation: dict[str, dict[str, _Correlation]] = Field(default_factory=dict)
     """Correlations between latent factors, as `{oil: {world: 0.5}}`, each pair once; 0 where none is given.
     The matrix must be positive definite."""
-    lgd_correlation: dict[str, Annotated[float, Field(ge=0.0, lt=1.0)]] = Field(default_factory=dict)
+    lgd_correlation: dict[str, _Share] = Field(default_factory=dict)
     """Correlation, by segment, of the loss given default with the obligor's systematic score, for obligors
     with an `lgd_std`; 0 where none is given. A bad year then costs more per default too."""
     market_map: dict[str, dict[str, _Correlation]] = Field(default_factory=dict)

@@ -41,6 +41,7 @@ class Rule(StrEnum):
     RESERVED = "reserved"
     CONFLICT = "conflict"
     WEIGHTS = "weights"
+    LOADINGS = "loadings"
     SETTINGS = "settings"
 
     @property
@@ -71,6 +72,7 @@ _HINTS = {
     Rule.RESERVED: "Name portfolios by a path such as Equity/US/Value.",
     Rule.CONFLICT: "Fill in one of the columns and leave the other empty.",
     Rule.WEIGHTS: "Correct the weights; what they leave of one counts as cash, more than one is leverage.",
+    Rule.LOADINGS: "Lower the loadings: the squared length of each row must be below 1.",
     Rule.SETTINGS: "Correct the entry in the named file.",
 }
 

@@ -17,6 +17,7 @@ from acceleray.domain.inputs import INPUTS, Finding, InputContract, Rule, check_
 from acceleray.domain.tables import contract as table_contract
 from acceleray.errors import InputDataError
 from acceleray.lake.content import sort_by_key
+from acceleray.lake.credit_fitness import check_dependence, obligor_groups
 from acceleray.lake.fitness import (
     check_dates,
     check_limits,
@@ -169,8 +170,10 @@ def load_inputs(
         judged["market"] = examine_references(judged["market"], market_references(factors, refused))
         references = instrument_references(factors, refused, settings.base_currency)
         judged["instruments"] = examine_references(judged["instruments"], references)
-    for name in ("positions", "benchmarks", "portfolios", "holdings", "obligors"):
+    for name in ("positions", "benchmarks", "portfolios", "holdings"):
         judged[name] = examine(name)
+    pairs = settings.simulate.credit.factor_correlation
+    judged["obligors"] = examine("obligors", factor_correlation=pairs)
     if "factors" not in unreadable:
         references = obligor_references(factors, settings.base_currency)
         judged["obligors"] = examine_references(judged["obligors"], references)
@@ -210,6 +213,7 @@ def load_inputs(
             columns = sources["obligors"].columns if "obligors" in sources else ()
             latent = credit_factors(settings, columns)
             findings += check_market_map(settings, factors, latent, project)
+            findings += check_dependence(settings, obligor_groups(judged["obligors"]), columns, project)
         findings += check_scenarios(settings, scenarios, factors, segments, project, latent)
     if not {"positions", "instruments"} & unreadable:
         portfolios = _names(judged["positions"], "portfolio_id")

@@ -14,15 +14,16 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 
 from acceleray.config.models import Limit, Scenario, Selector, Settings
 from acceleray.domain.book import ROOT
 from acceleray.domain.inputs import INPUTS, Finding, Rule, did_you_mean
 from acceleray.domain.tables import contract
+from acceleray.lake.yaml_lines import YamlLines
 
 __all__ = [
     "LONGEST_CLOSURE_DAYS",
+    "SETTINGS_FILE",
     "check_dates",
     "check_limits",
     "check_market_map",
@@ -151,7 +152,7 @@ def check_scenarios(
     known = None if segments is None else set(segments)
     latent_names = None if latent is None else set(latent)
     file = settings.scenarios or "scenarios.yaml"
-    lines = _Lines(project / file)
+    lines = YamlLines(project / file)
     findings = []
     for scenario in scenarios:
         for number, shock in enumerate(scenario.shocks):
@@ -222,7 +223,7 @@ def check_market_map(
     """Find entries of ``simulate.credit.market_map`` whose latent or market factor does not exist."""
     names = set(latent)
     moving = set(factors.filter(pc.invert(factors["fixed"]))["factor_id"].to_pylist())
-    lines = _Lines(project / SETTINGS_FILE)
+    lines = YamlLines(project / SETTINGS_FILE)
     wrong: list[tuple[str, str, str]] = []
     for name, row in settings.simulate.credit.market_map.items():
         if name not in names:
@@ -258,7 +259,7 @@ def check_limits(
     }
     names = {scenario.name for scenario in scenarios}
     file = settings.limits or "limits.yaml"
-    lines = _Lines(project / file)
+    lines = YamlLines(project / file)
     findings = []
     for limit in limits:
         checks = [("portfolio_id", limit.portfolio_id, nodes)]
@@ -286,44 +287,3 @@ def check_limits(
                 )
             )
     return findings
-
-
-class _Lines:
-    """Where an entry stands in a YAML file."""
-
-    def __init__(self, path: Path) -> None:
-        self._root = yaml.compose(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-    def of(self, key: str, value: str, *inside: str) -> int | None:
-        """Line of the first mapping with ``key: value``, or of the text in it that is most to the point."""
-        for node in _nodes(self._root):
-            if isinstance(node, yaml.MappingNode):
-                for name, entry in node.value:
-                    if name.value == key and entry.value == value:
-                        scalars = [part for part in _nodes(node) if isinstance(part, yaml.ScalarNode)]
-                        marks = [part.start_mark for part in scalars if part.value in inside]
-                        return int((marks or [entry.start_mark])[0].line) + 1
-        return None
-
-    def of_key(self, section: str, key: str) -> int | None:
-        """Line of a key anywhere below the first section of that name."""
-        for node in _nodes(self._root):
-            if isinstance(node, yaml.MappingNode):
-                for name, entry in node.value:
-                    if name.value == section:
-                        inside = [part for part in _nodes(entry) if isinstance(part, yaml.ScalarNode)]
-                        return next((part.start_mark.line + 1 for part in inside if part.value == key), None)
-        return None
-
-
-def _nodes(node: yaml.Node | None) -> Iterable[yaml.Node]:
-    if node is None:
-        return
-    yield node
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield from _nodes(key)
-            yield from _nodes(value)
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            yield from _nodes(value)

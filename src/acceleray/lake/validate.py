@@ -95,6 +95,7 @@ def examine_rows(
     *,
     as_of: dt.date | None = None,
     factor_kinds: Mapping[str, str] | None = None,
+    factor_correlation: Mapping[str, Mapping[str, float]] | None = None,
 ) -> pa.Table:
     """Type the cells of a batch and list each row's problems.
 
@@ -110,6 +111,9 @@ def examine_rows(
         that has begun by then needs its ``last_fixing``.
     factor_kinds : mapping of str to str, optional
         Kind of each factor, which decides the range of its values in the market input.
+    factor_correlation : mapping, optional
+        Correlations of latent credit factors, each pair once, which decide how much of an obligor's variance
+        its loadings explain; 0 where none is given.
 
     Returns
     -------
@@ -151,6 +155,8 @@ def examine_rows(
             later |= to_mask(pc.greater(cells[name], pa.scalar(as_of, pa.date32()))) & live
     if contract.open_column:
         cells[contract.open_column] = _examine_open_columns(problems, contract, rows, live)
+    if contract.name == "obligors":
+        _examine_loadings(problems, cells["loadings"], texts["obligor_id"], live, factor_correlation or {})
     if contract.name == "factors":
         # A factor of a file has a history; only what the settings give as a number is fixed.
         cells["fixed"] = pa.array(np.zeros(count, dtype=bool))
@@ -339,6 +345,37 @@ def _examine_obligors(
     wide = judged & (std * std >= mean * (1.0 - mean))
     reason = "must be below sqrt(lgd * (1 - lgd)), as of a spread-out loss given default of that mean"
     problems.add(wide, Rule.RANGE, "lgd_std", texts["lgd_std"], reason)
+
+
+def _examine_loadings(
+    problems: Problems,
+    loadings: pa.MapArray,
+    obligor: pa.Array,
+    live: Mask,
+    correlation: Mapping[str, Mapping[str, float]],
+) -> None:
+    """Note obligors whose factors would explain all of their variance, which leaves no risk of their own."""
+    keys, count = loadings.keys.dictionary_encode(), len(obligor)
+    names = keys.dictionary.to_pylist()
+    values = loadings.items.to_numpy(zero_copy_only=False)
+    row = np.repeat(np.arange(count), np.diff(loadings.offsets.to_numpy()))
+    weights = np.zeros((len(names), count))
+    weights[keys.indices.to_numpy(), row] = values
+    explained = (weights * weights).sum(axis=0)
+    at = {name: number for number, name in enumerate(names)}
+    for name, entries in correlation.items():
+        for other, value in entries.items():
+            if name in at and other in at:
+                explained += 2.0 * value * weights[at[name]] * weights[at[other]]
+    # Single loadings out of their own range have been reported already.
+    judged = live & (np.abs(weights) <= 1.0).all(axis=0)
+    whole = judged & ~(explained < 1.0)
+    reasons = np.full(count, "", dtype=object)
+    reasons[whole] = [
+        f"has loadings that explain {share:.6g} of its variance, which must be below 1"
+        for share in explained[whole]
+    ]
+    problems.add(whole, Rule.LOADINGS, "loading_*", obligor, pa.array(reasons, pa.string()))
 
 
 def _examine_values(

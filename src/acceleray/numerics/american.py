@@ -18,10 +18,10 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from acceleray.errors import NumericalError
 from acceleray.numerics.chebyshev import Chebyshev, evaluate_one
+from acceleray.numerics.compilation import compiled_checked
 
 __all__ = ["evaluate_puts", "has_two_boundaries", "reduce_to_puts"]
 
@@ -142,7 +142,7 @@ def evaluate_puts(
     return prices
 
 
-@njit(cache=True, nogil=True)
+@compiled_checked
 def _evaluate_puts(puts, boundary, n_boundary, premium, n_premium, span, rate_unit, on_future):  # type: ignore[no-untyped-def] # compiled, no annotations
     n_boundary, n_premium = max(n_boundary, 2), max(n_premium, 2)
     basis_boundary, sums_boundary = np.empty((3, n_boundary)), np.empty(n_boundary)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import scipy
-from numba import njit
 
 from acceleray.errors import NumericalError
+from acceleray.numerics.compilation import compiled_checked
 
 __all__ = ["Chebyshev", "axis_nodes", "coefficients_1d", "evaluate_one", "fit", "grid"]
 
@@ -240,7 +240,7 @@ def _largest(cell: FloatArray, drop: float) -> tuple[npt.NDArray[np.bool_], floa
     return keep.reshape(cell.shape), float(total[n_lost - 1]) if n_lost else 0.0
 
 
-@njit(cache=True, nogil=True)
+@compiled_checked
 def evaluate_one(point, arrays, basis, sums):  # type: ignore[no-untyped-def] # compiled, called by kernels
     """Interpolate at one point inside the box.
 
@@ -287,7 +287,7 @@ def evaluate_one(point, arrays, basis, sums):  # type: ignore[no-untyped-def] # 
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled_checked
 def _evaluate_all(points, arrays, max_count):  # type: ignore[no-untyped-def] # compiled, no annotations
     size = max(max_count, 2)
     basis, sums = np.empty((points.shape[0], size)), np.empty(size)

@@ -6,6 +6,8 @@ import math
 
 from numba import njit
 
+from acceleray.numerics.compilation import compiled_checked
+
 __all__ = ["chi_square_tail", "chi_square_within", "upper_tail", "upper_tail_quantile"]
 
 _ROOT_HALF = math.sqrt(0.5)
@@ -73,7 +75,8 @@ _F = (
 )
 
 
-@njit(cache=True, nogil=True, inline="always")
+# Inlined before anything is compiled, so there is nothing of it to keep.
+@njit(inline="always")
 def _ratio(top, bottom, x):  # type: ignore[no-untyped-def]  # compiled
     numerator, denominator = top[7], bottom[7]
     for k in range(6, -1, -1):
@@ -82,13 +85,13 @@ def _ratio(top, bottom, x):  # type: ignore[no-untyped-def]  # compiled
     return numerator / denominator
 
 
-@njit(cache=True, nogil=True)
+@compiled_checked
 def upper_tail(x: float) -> float:
     """Probability that a standard normal exceeds `x`, with full relative precision for positive `x`."""
     return 0.5 * math.erfc(x * _ROOT_HALF)
 
 
-@njit(cache=True, nogil=True)
+@compiled_checked
 def upper_tail_quantile(p: float) -> float:
     """Value that a standard normal exceeds with probability `p` in (0, 1); infinite at the ends.
 
@@ -108,7 +111,7 @@ def upper_tail_quantile(p: float) -> float:
     return float(size if centred > 0.0 else -size)
 
 
-@njit(cache=True, nogil=True)
+@compiled_checked
 def chi_square_tail(x: float, n: int) -> float:
     """Probability that a chi-squared variable with `n` degrees of freedom, a whole number, exceeds `x`.
 
@@ -135,7 +138,7 @@ def chi_square_tail(x: float, n: int) -> float:
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled_checked
 def chi_square_within(start: float, stop: float, share: float, n: int) -> float:
     """Invert the chi-squared law inside an interval: `share` of the interval's mass lies below the result."""
     top = chi_square_tail(start, n)

@@ -21,9 +21,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from acceleray.numerics.compilation import compiled
 from acceleray.numerics.vector_loops import (
     INVERSE_SQRT_TWO_PI,
-    _compiled,
     _inlined,
     _mills,
     exp_clamped,
@@ -95,7 +95,7 @@ def add_rows(_typing, _sums, _node, _table, _row, _weights):
     return types.void(_sums, types.int64, _table, types.int64, _weights), generate
 
 
-@_compiled
+@compiled
 def aligned_rows(n):
     """Return n rows of eight zeros, each in one cache line: a row across two would take twice the time."""
     room = np.zeros((n + 1) * ROW)
@@ -132,7 +132,7 @@ def stencil_weights(f):
     )
 
 
-@_compiled
+@compiled
 def _fixed_cumulants(places, sizes, first, stop, base, scale, out):
     """Add the cumulants of obligors with a fixed loss given default: out[j, lane]."""
     widest_vectors()
@@ -166,7 +166,7 @@ def _fixed_cumulants(places, sizes, first, stop, base, scale, out):
             out6[lane] = fma(b6, q * fma(q, fma(120.0, q, -30.0), 1.0), out6[lane])
 
 
-@_compiled
+@compiled
 def interpolated_moments(score, table, first, step, moments):
     """Interpolate the six raw moments of a loss given default at systematic scores: moments[j, lane]."""
     last = table.shape[0] - STENCIL
@@ -186,7 +186,7 @@ def interpolated_moments(score, table, first, step, moments):
             )
 
 
-@_compiled
+@compiled
 def _random_cumulants(places, sizes, first, stop, base, scale, moments, out):
     """Add the cumulants of obligors with one random law of the loss given default: out[j, lane].
 
@@ -232,7 +232,7 @@ def _random_cumulants(places, sizes, first, stop, base, scale, moments, out):
             out6[lane] = fma(b6, sixth, out6[lane])
 
 
-@_compiled
+@compiled
 def _group_cumulants(groups, group, level, scale, room, out):
     """Add one group's cumulants at systematic parts `level`: out[j, lane]."""
     base = room[0]
@@ -252,7 +252,7 @@ def _group_cumulants(groups, group, level, scale, room, out):
         _random_cumulants(groups.places, groups.sizes, first, stop, base, scale, moments, out)
 
 
-@_compiled
+@compiled
 def fill_tables(groups, tables):
     """Fill ``tables.table`` with the cumulants of its groups."""
     for group in range(groups.cell.shape[0]):
@@ -268,7 +268,7 @@ def fill_tables(groups, tables):
                 tables.table[offset + row, j] = sums[j, row]
 
 
-@_compiled
+@compiled
 def _table_cumulants(cells, first, step, stride, rows, table, slope, level, nodes, every, sums):
     """Add the tabulated groups' cumulants at ``level + slope * nodes[i]`` to sums[i].
 
@@ -299,7 +299,7 @@ def _table_cumulants(cells, first, step, stride, rows, table, slope, level, node
                 add_rows(sums, i, table, min(max(row, start), last), weights)
 
 
-@_compiled
+@compiled
 def _direct_cumulants(
     cells, laws, starts, places, sizes, residual, rows, slope, level, nodes, scale, linear, room, out
 ):
@@ -343,7 +343,7 @@ def _direct_cumulants(
                 out6[lane] = fma(b6, q * fma(q, fma(120.0, q, -30.0), 1.0), out6[lane])
 
 
-@_compiled
+@compiled
 def line_cumulants(groups, tables, slope, level, nodes, scale, linear, every, room, sums):
     """Fill sums[i, j] with the cumulants of the book's loss at the nodes of one line."""
     n = nodes.shape[0]

@@ -12,8 +12,8 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from acceleray.numerics.compilation import compiled
 from acceleray.numerics.loss_lattice import Severities
 
 __all__ = ["FLOOR", "add_laws", "transformed_law"]
@@ -117,7 +117,7 @@ def transformed_law(
     return np.asarray(turned * np.exp(log_scale - tilt * np.arange(n_points)))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _binomial(out, n, p, q):  # type: ignore[no-untyped-def]  # Numba infers the types
     """Fill the binomial law where it is not negligible, and return the ends."""
     if q <= 0.0:
@@ -149,7 +149,7 @@ def _binomial(out, n, p, q):  # type: ignore[no-untyped-def]  # Numba infers the
     return low, high
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _add(totals, probability, complement, weights, counts, offsets, firsts, stops, masses):  # type: ignore[no-untyped-def]  # Numba infers the types
     n_nodes, n_groups = probability.shape
     size = totals.shape[1]

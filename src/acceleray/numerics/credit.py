@@ -28,12 +28,13 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 from scipy.special import ndtr, stdtr
 
 from acceleray.numerics import credit_loops
+from acceleray.numerics.compilation import compiled_checked
 from acceleray.numerics.conditional import inverse_systematic, path_scale
 from acceleray.numerics.credit_model import LossModel
+from acceleray.numerics.read_only import freeze_arrays
 from acceleray.numerics.recovery import QuantileTables, quantile_tables
 from acceleray.numerics.streams import Purpose, stream
 
@@ -82,6 +83,9 @@ class PreparedModel:
     bin_cells: IntArray
     bins: IntArray
     tables: QuantileTables
+
+    def __post_init__(self) -> None:
+        freeze_arrays(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -339,7 +343,7 @@ def _draw_segment(
     return n_defaults
 
 
-@njit(cache=True, nogil=True)
+@compiled_checked
 def _bins(probability, ratio, long_run):  # type: ignore[no-untyped-def]  # Numba infers the types
     n = probability.shape[0]
     starts = np.empty(n + 1, dtype=np.int64)
@@ -361,7 +365,7 @@ def _bins(probability, ratio, long_run):  # type: ignore[no-untyped-def]  # Numb
     return starts[: n_bins + 1].copy()
 
 
-@njit(cache=True, nogil=True)
+@compiled_checked
 def _cell_bins(probability, cells, ratio, long_run, bin_cost, jump_cost, obligor_cost):  # type: ignore[no-untyped-def]  # Numba infers the types
     n_cells = cells.shape[0] - 1
     firsts = np.zeros(n_cells + 1, dtype=np.int64)
@@ -382,7 +386,10 @@ def _cell_bins(probability, cells, ratio, long_run, bin_cost, jump_cost, obligor
             continue
         while n_bins + starts.shape[0] > bins.shape[0]:
             grown = np.empty((2 * bins.shape[0], 2), dtype=np.int64)
-            grown[:n_bins] = bins[:n_bins]
+            # Numba takes two seconds to compile an assignment of a slice.
+            for index in range(n_bins):
+                grown[index, 0] = bins[index, 0]
+                grown[index, 1] = bins[index, 1]
             bins = grown
         for index in range(starts.shape[0] - 1):
             bins[n_bins, 0] = first + starts[index]

@@ -16,6 +16,7 @@ from scipy.special import betaincinv, logsumexp, ndtr
 from acceleray.errors import NumericalError
 from acceleray.numerics.credit_importance_loops import draw_twisted
 from acceleray.numerics.credit_model import LossModel
+from acceleray.numerics.read_only import freeze_arrays
 from acceleray.numerics.recovery import Recoveries
 
 __all__ = [
@@ -65,6 +66,9 @@ class Aim:
     level: IntArray
     targets: FloatArray
     sizes: FloatArray
+
+    def __post_init__(self) -> None:
+        freeze_arrays(self)
 
     @property
     def is_plain(self) -> bool:

@@ -17,7 +17,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from acceleray.numerics.compilation import compiled
 
 # These are inlined here, and Numba's cache does not look at their file. They are elementary functions with
 # tested errors: a stale copy is as exact as the one it stands for.
@@ -36,17 +37,7 @@ TOLERANCE = 0.1
 MAX_STEPS = 8
 
 
-def _compiled(function):
-    """Compile at the first call, and keep the machine code where there is a place for it."""
-    try:
-        return njit(error_model="numpy", nogil=True, cache=True)(function)
-    except RuntimeError as error:
-        if "no locator available" not in str(error):
-            raise
-        return njit(error_model="numpy", nogil=True)(function)
-
-
-@_compiled
+@compiled
 def _conditional(thresholds, cell_of, loadings, mean, inverse_residual, factors, roots, level, probability):
     """Fill the systematic level of every cell and the default probability of every obligor, by lane."""
     widest_vectors()
@@ -70,7 +61,7 @@ def _conditional(thresholds, cell_of, loadings, mean, inverse_residual, factors,
             target[lane] = normal_cdf((threshold * roots[lane] - levels[lane]) * scale)
 
 
-@_compiled
+@compiled
 def _untwisted_moments(probability, sizes, first, second):
     """Mean and variance of the loss by lane, without a twist."""
     widest_vectors()
@@ -85,7 +76,7 @@ def _untwisted_moments(probability, sizes, first, second):
             second[lane] = fma(square, row[lane] * (1.0 - row[lane]), second[lane])
 
 
-@_compiled
+@compiled
 def _twisted_moments(probability, sizes, twist, first, second):
     """Mean and variance of the twisted loss by lane."""
     widest_vectors()
@@ -103,7 +94,7 @@ def _twisted_moments(probability, sizes, twist, first, second):
             second[lane] = fma(step, (1.0 - p) * inverse, second[lane])
 
 
-@_compiled
+@compiled
 def _cumulant(probability, sizes, twist, total):
     """Cumulant generating function of the loss by lane: one logarithm for four obligors."""
     widest_vectors()
@@ -125,7 +116,7 @@ def _cumulant(probability, sizes, twist, total):
             total[lane] += log(fma(row[lane], exp_clamped(twist[lane] * sizes[obligor]) - 1.0, 1.0))
 
 
-@_compiled
+@compiled
 def _twisted_row(row, size, twist, out):
     """Twisted default probabilities of one obligor, by lane."""
     widest_vectors()
@@ -135,7 +126,7 @@ def _twisted_row(row, size, twist, out):
         out[lane] = grown / (1.0 - p + grown)
 
 
-@_compiled
+@compiled
 def _solve(probability, sizes, target, twist, first, second, low, high, done):
     """Bring the mean of the twisted loss to the target where it is below; start from `twist`, lane by lane.
 
@@ -185,7 +176,7 @@ def _solve(probability, sizes, target, twist, first, second, low, high, done):
             twist[lane] = step
 
 
-@_compiled
+@compiled
 def draw_twisted(
     generator,
     thresholds,
@@ -251,7 +242,10 @@ def draw_twisted(
             _conditional(thresholds, cell_of, loadings, mean, inverse_residual, z, root, level, probability)
             for aimed in range(n_levels):
                 twist = twists[aimed]
-                twist[:] = none if aimed == 0 else twists[aimed - 1]
+                # Numba takes a second to compile an assignment of one array to another.
+                start_twist = none if aimed == 0 else twists[aimed - 1]
+                for lane in range(LANES):
+                    twist[lane] = start_twist[lane]
                 _solve(probability, sizes[aimed], targets[aimed], twist, first, second, low, high, done)
                 cumulants[aimed, :] = 0.0
                 if twist.max() > 0.0:
@@ -304,7 +298,7 @@ def draw_twisted(
                 log_weights[path] = -(largest + math.log(total))
 
 
-@_compiled
+@compiled
 def bound_and_gradient(
     thresholds, cell_of, loadings, mean, inverse_residual, sizes, target, factors, root, gradient
 ):

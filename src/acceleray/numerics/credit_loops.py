@@ -17,10 +17,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from acceleray.numerics.compilation import compiled
 from acceleray.numerics.compiled_laws import upper_tail_quantile
 from acceleray.numerics.recovery_loops import lgd, table_value
 from acceleray.numerics.vector_loops import (
-    _compiled,
     _inlined,
     fma,
     from_bits,
@@ -133,7 +133,7 @@ def _fill_levels(loadings, mean, factors, start, used, level):
         index += 1
 
 
-@_compiled
+@compiled
 def probability_rows(thresholds, cells, loadings, inverse_residual, mean, factors, scale, out):
     """Fill ``out[obligor, path]``; see `conditional.conditional_default_probabilities`."""
     widest_vectors()
@@ -153,7 +153,7 @@ def probability_rows(thresholds, cells, loadings, inverse_residual, mean, factor
                     row[lane] = normal_cdf(fma(threshold, scales[lane], -level[lane]) * inverse)
 
 
-@_compiled
+@compiled
 def moment_rows(
     grade_thresholds,
     grade_law,
@@ -263,7 +263,7 @@ def _record(events, costs, n_events, path, obligor, cost):
     return n_events + 1
 
 
-@_compiled
+@compiled
 def default_losses(
     thresholds,
     exposures,

@@ -25,6 +25,7 @@ import numpy.typing as npt
 from scipy.special import betaln, ndtri, stdtrit
 
 from acceleray.errors import NumericalError
+from acceleray.numerics.read_only import freeze_arrays
 from acceleray.numerics.recovery import Recoveries
 
 __all__ = ["LossModel", "default_thresholds"]
@@ -36,6 +37,8 @@ IntArray: TypeAlias = npt.NDArray[np.int64]
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LossModel:
     """A loan book under one scenario, ready for any method. The constructor checks everything.
+
+    Its arrays are read-only views of those that were given.
 
     Parameters
     ----------
@@ -122,6 +125,7 @@ class LossModel:
             raise NumericalError("no threshold may be NaN")
         if self.recovery.min() < 0 or self.recovery.max() >= self.recoveries.mean.size:
             raise NumericalError("recovery must name rows of recoveries")
+        freeze_arrays(self)
 
     @property
     def n_obligors(self) -> int:

@@ -10,6 +10,7 @@ it, so steps follow from the residual ``b`` and from the correlation ``r``, cell
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -17,7 +18,8 @@ import numpy.typing as npt
 from scipy.special import gammaln, ndtr, stdtr
 
 from acceleray.numerics.credit_model import LossModel
-from acceleray.numerics.recovery import Recoveries, moments
+from acceleray.numerics.recovery import FunctionTable, Recoveries, moments, table_at, tabulate_functions
+from acceleray.numerics.recovery_loops import REACH
 
 __all__ = ["expected_loss", "stressed_default_prob"]
 
@@ -28,6 +30,11 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 FARTHEST = 9.0
 # Beyond this ratio of loadings to residual the step of the trapezoidal rule would be too short.
 SHARPEST = 20.0
+# From so many obligors of a cell on, and four more for each law, a t copula's mean is taken through tables,
+# which then cost less. Their pieces, and what their error and their end may leave out.
+FEWEST_TABULATED = 64
+FEWEST_PIECES, MOST_PIECES = 64, 512
+TABLE_ERROR, LEFT_OUT = 1e-11, 1e-13
 # Values held at a time.
 CHUNK = 1 << 20
 
@@ -75,7 +82,8 @@ def expected_loss(model: LossModel) -> FloatArray:
     Notes
     -----
     Obligors that share threshold, law and what their cell is made of are integrated once; each takes some 60
-    normal probabilities under a Gaussian copula and some thousands under a t copula.
+    normal probabilities under a Gaussian copula. Under a t copula it takes some thousands, or a hundred where
+    a cell has so many that tables pay.
     """
     mean = model.recoveries.mean[model.recovery]
     rate = stressed_default_prob(model) * mean
@@ -119,14 +127,25 @@ def _correlated_rates(model: LossModel, rows: npt.NDArray[np.int64]) -> FloatArr
         scales, weights = np.ones(1), np.ones(1)
     else:
         scales, weights = _mixing_rule(model.dof)
-    found = np.empty(long.size)
+    found = np.full(long.size, np.nan)
+    if not math.isinf(model.dof):
+        # The rows of a cell are neighbours, because `unique` sorts them.
+        changes = np.flatnonzero((distinct[1:, :4] != distinct[:-1, :4]).any(axis=1)) + 1
+        for first, stop in pairwise([0, *changes.tolist(), long.size]):
+            n_laws = np.unique(laws[first:stop]).size
+            if stop - first >= FEWEST_TABULATED + 4 * n_laws and not sharp[first]:
+                some = slice(first, stop)
+                found[some] = _tabulated_rates(
+                    model.recoveries, distinct[first, :4], threshold[some], laws[some], scales, weights
+                )
+    left = np.isnan(found)
     n_steps[sharp] = 1
     for steps in np.unique(n_steps):
         z = np.linspace(-FARTHEST, FARTHEST, int(steps) + 1)
         density = np.exp(-0.5 * z * z)
         density /= density.sum()
-        for number in np.unique(laws[n_steps == steps]):
-            group = np.flatnonzero((n_steps == steps) & (laws == number))
+        for number in np.unique(laws[left & (n_steps == steps)]):
+            group = np.flatnonzero(left & (n_steps == steps) & (laws == number))
             only = Recoveries(
                 mean=model.recoveries.mean[number : number + 1],
                 std=model.recoveries.std[number : number + 1],
@@ -150,6 +169,74 @@ def _correlated_rates(model: LossModel, rows: npt.NDArray[np.int64]) -> FloatArr
                 default = (ndtr(distance / residual[part, None, None]) * weights).sum(axis=2)
                 found[part] = (default * given * density).sum(axis=1)
     return found[place.ravel()]
+
+
+def _tabulated_rates(
+    recoveries: Recoveries,
+    cell: FloatArray,
+    threshold: FloatArray,
+    laws: npt.NDArray[np.int64],
+    scales: FloatArray,
+    weights: FloatArray,
+) -> FloatArray:
+    """Integrate over the mixing variable the rates that a Gaussian copula would give; NaN if not exact.
+
+    Given the mixing variable, an obligor of the cell defaults with the probability Phi(v), and its mean loss
+    given default is a smooth function of v, whatever the threshold: one table for each law.
+    """
+    used, place = np.unique(laws, return_inverse=True)
+    table = _default_lgd(recoveries, used, cell)
+    found = np.full(threshold.size, np.nan)
+    if table.error > TABLE_ERROR:
+        return found
+    long, residual, mean, _ = (float(value) for value in cell)
+    spread = math.hypot(long, residual)
+    by_law = np.argsort(place.ravel(), kind="stable")
+    for part in _chunks(by_law, scales.size):
+        v = (threshold[part, None] * scales - mean) / spread
+        chance = ndtr(v) * weights
+        given = np.empty_like(v)
+        numbers = place.ravel()[part]
+        for first, stop in pairwise([0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), part.size]):
+            law = int(numbers[first])
+            own = FunctionTable(coefficients=table.coefficients[law : law + 1], error=table.error)
+            given[first:stop] = table_at(own, v[first:stop].ravel())[0].reshape(stop - first, scales.size)
+        rates = (chance * given).sum(axis=1)
+        beyond = np.where(v < -REACH, chance, 0.0).sum(axis=1)
+        rates[beyond > LEFT_OUT * chance.sum(axis=1)] = np.nan
+        found[part] = rates
+    return found
+
+
+def _default_lgd(recoveries: Recoveries, laws: npt.NDArray[np.int64], cell: FloatArray) -> FunctionTable:
+    """Tabulate the mean loss given default of some laws under a Gaussian copula.
+
+    A function of the normal quantile ``v`` of the default probability.
+    """
+    long, residual, mean, systematic = (float(value) for value in cell)
+    spread = math.hypot(long, residual)
+    chosen = Recoveries(
+        mean=recoveries.mean[laws], std=recoveries.std[laws], correlation=recoveries.correlation[laws]
+    )
+    # Defaults of probability Phi(v) happen where z is about v times long over spread.
+    farthest = FARTHEST + REACH * long / spread
+    r = chosen.correlation.max()
+    narrow = 1.0 / math.sqrt(
+        1.0 + (long / residual) ** 2 + (r * long / systematic) ** 2 / ((1.0 - r) * (1.0 + r))
+    )
+    z = np.linspace(-farthest, FARTHEST, math.ceil((farthest + FARTHEST) / (0.8 * narrow)) + 1)
+    density = np.exp(-0.5 * z * z)
+    given = moments(chosen, (long * z + mean) / systematic)[0]
+
+    def at(v: FloatArray) -> FloatArray:
+        found = np.empty((laws.size, v.size))
+        for part in _chunks(np.arange(v.size), z.size):
+            default = ndtr((spread * v[part, None] - long * z) / residual) * density
+            default /= default.sum(axis=1, keepdims=True)
+            found[:, part] = np.einsum("vz,lz->lv", default, given)
+        return found
+
+    return tabulate_functions(at, FEWEST_PIECES, MOST_PIECES)
 
 
 def _sharp_rate(law: Recoveries, cell: tuple[float, ...], scales: FloatArray, weights: FloatArray) -> float:

@@ -36,6 +36,7 @@ from acceleray.numerics.loss_curve_derivatives import gradient_lines
 from acceleray.numerics.loss_curve_loops import MIXING_FIRST, MIXING_STEP, curve_lines
 from acceleray.numerics.loss_curve_types import Groups, Lines, Tables
 from acceleray.numerics.loss_groups import group_obligors, sampled_model, tabulate
+from acceleray.numerics.read_only import read_only, read_only_record
 from acceleray.numerics.sobol import sobol_uniforms
 
 __all__ = ["Aim", "CurveSums", "PreparedBook", "aim", "curve_block", "pilot_curve", "prepare"]
@@ -195,7 +196,7 @@ def aim(model: LossModel, tail_prob: float = 0.001, *, body_prob: float = 0.2) -
             book.lines,
             scores,
             tail_loss,
-            np.array(model.loadings),
+            np.ascontiguousarray(model.loadings),
             np.empty(scores.shape[0]),
             gradient,
         )
@@ -334,9 +335,7 @@ def _prepared(
     weights[-1] += special.ndtr(-nodes[-1] - 0.5 * node_step)
     unit = float(groups.sizes[:, 0].sum())
     lines = Lines(
-        # Arrays from a shared store cannot be written to, which is another type to Numba: a copy saves the
-        # loops from being compiled twice.
-        mean=np.array(model.mean),
+        mean=model.mean,
         across=np.ascontiguousarray(model.loadings @ aim.basis[:n_factors]),
         slope=slope,
         mixing=aim.basis[-1].copy() if mixed else np.empty(0),
@@ -351,7 +350,13 @@ def _prepared(
     tables = tabulate(
         groups, model.mean, np.linalg.norm(model.loadings, axis=1), slope, 0.0 if mixed else node_step
     )
-    return PreparedBook(groups=groups, tables=tables, lines=lines, losses=np.array(aim.losses), unit=unit)
+    return PreparedBook(
+        groups=groups,
+        tables=tables,
+        lines=read_only_record(lines),
+        losses=read_only(aim.losses),
+        unit=unit,
+    )
 
 
 def _node_step(groups: Groups, slope: FloatArray) -> float:

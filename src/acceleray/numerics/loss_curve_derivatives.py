@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from acceleray.numerics.compilation import compiled
 from acceleray.numerics.conditional_cumulants import (
     ORDER,
     aligned_rows,
@@ -26,12 +27,12 @@ from acceleray.numerics.loss_curve_loops import (
     root_scale,
     spreads,
 )
-from acceleray.numerics.vector_loops import _compiled, widest_vectors
+from acceleray.numerics.vector_loops import widest_vectors
 
 __all__ = ["contribution_lines", "gradient_lines"]
 
 
-@_compiled
+@compiled
 def gradient_lines(groups, tables, lines, scores, loss, loadings, above, gradient):
     """Fill above[line] with P(L > loss) and gradient[line] with its derivative by the factors.
 
@@ -90,7 +91,7 @@ def gradient_lines(groups, tables, lines, scores, loss, loadings, above, gradien
                 gradient[line, n_factors] += total_mixing / MIXING_STEP
 
 
-@_compiled
+@compiled
 def contribution_lines(groups, tables, lines, scores, loss, unit, obligors, binary_places, at, beyond):
     """Add each obligor's ``E[X; L = loss]`` (a density) and ``E[X; L > loss] / unit`` to fixed-point sums.
 
@@ -151,7 +152,10 @@ def contribution_lines(groups, tables, lines, scores, loss, unit, obligors, bina
                 law = obligors.law[k]
                 if law != known:
                     if law < 0:
-                        moments[:, :] = ones
+                        # Numba takes two seconds to compile an assignment of one array to another.
+                        for power in range(moments.shape[0]):
+                            for i in range(moments.shape[1]):
+                                moments[power, i] = ones[power, i]
                     else:
                         for i in range(low, n_nodes):
                             score[i] = (level[cell] + lines.slope[cell] * nodes[i]) * obligors.score_scale[

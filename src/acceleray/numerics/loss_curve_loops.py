@@ -13,6 +13,7 @@ import math
 
 import numpy as np
 
+from acceleray.numerics.compilation import compiled
 from acceleray.numerics.conditional_cumulants import (
     LANES,
     ORDER,
@@ -21,7 +22,7 @@ from acceleray.numerics.conditional_cumulants import (
     normal_tail_and_density,
     stencil_weights,
 )
-from acceleray.numerics.vector_loops import _compiled, _inlined, fma, widest_vectors
+from acceleray.numerics.vector_loops import _inlined, fma, widest_vectors
 
 __all__ = [
     "MIXING_FIRST",
@@ -62,7 +63,7 @@ def expansion(k2, k3, k4, k5, k6, spread, order):
     return c2, c3, c4, c5, c6
 
 
-@_compiled
+@compiled
 def spreads(sums, n, smoothing, floor, spread):
     """Fill the standard deviation of the base law at each node.
 
@@ -76,7 +77,7 @@ def spreads(sums, n, smoothing, floor, spread):
         spread[i] = max(max(math.sqrt(max(sums[i, 1], 0.0)), smoothing * rise), max(lumps, floor))
 
 
-@_compiled
+@compiled
 def integrate(sums, spread, weights, losses, order, above, excess):
     """Add the integral over one line of P(L > x) and E[(L - x)^+] at every loss x of the ascending grid."""
     widest_vectors()
@@ -138,7 +139,7 @@ def root_scale(score, table):
     )
 
 
-@_compiled
+@compiled
 def place_line(lines, scores, level, scale):
     """Fill each cell's systematic part at t = 0 and each node's scale; return the mixing score at t = 0."""
     for cell in range(level.shape[0]):
@@ -155,7 +156,7 @@ def place_line(lines, scores, level, scale):
     return start
 
 
-@_compiled
+@compiled
 def curve_lines(groups, tables, lines, scores, losses, unit, above, excess, means):
     """Fill above[line, x] = P(L > x), excess[line, x] = E[(L - x)^+] and means[line] = E[L], in `unit`."""
     nodes, weights = lines.nodes, lines.weights

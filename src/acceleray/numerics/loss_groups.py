@@ -11,15 +11,17 @@ functions of the threshold and of the systematic part ``s = a'z + m`` of the cel
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 from scipy import special
 
+from acceleray.numerics.compilation import compiled
 from acceleray.numerics.conditional_cumulants import ORDER, ROW, STENCIL, aligned_rows, fill_tables
 from acceleray.numerics.credit_model import LossModel
 from acceleray.numerics.loss_curve_types import Groups, Obligors, Tables
+from acceleray.numerics.read_only import read_only, read_only_record
 from acceleray.numerics.recovery import Recoveries
 
 __all__ = ["group_obligors", "list_obligors", "recovery_moments", "sampled_model", "tabulate"]
@@ -80,6 +82,13 @@ def recovery_moments(recoveries: Recoveries, law: int, scores: FloatArray) -> Fl
     return found
 
 
+@lru_cache(maxsize=4096)
+def _tabulated_moments(mean: float, std: float, correlation: float) -> FloatArray:
+    """Moments of a law on the common scores; a book is grouped several times, and scenarios share laws."""
+    law = Recoveries(mean=np.array([mean]), std=np.array([std]), correlation=np.array([correlation]))
+    return read_only(recovery_moments(law, 0, SCORE_FIRST + SCORE_STEP * np.arange(float(N_SCORES))))
+
+
 def group_obligors(model: LossModel) -> Groups:
     """Group the obligors of a model by cell and law of recovery, and thin out their thresholds.
 
@@ -117,21 +126,24 @@ def group_obligors(model: LossModel) -> Groups:
     )
     used = np.unique(law[law >= 0])
     laws = np.zeros((max(used.size, 1), N_SCORES, ORDER))
-    scores = SCORE_FIRST + SCORE_STEP * np.arange(float(N_SCORES))
+    recoveries = model.recoveries
     for row, number in enumerate(used):
-        laws[row] = recovery_moments(model.recoveries, int(number), scores)
+        law_of = (float(part[number]) for part in (recoveries.mean, recoveries.std, recoveries.correlation))
+        laws[row] = _tabulated_moments(*law_of)
     systematic = model.systematic[cell[new]]
-    return Groups(
-        cell=cell[new].astype(np.int64),
-        law=np.where(law[new] >= 0, np.searchsorted(used, law[new]), -1).astype(np.int64),
-        starts=lattice_starts,
-        places=lattice_places,
-        sizes=lattice_sizes,
-        residual=residual,
-        score_scale=np.divide(1.0, systematic, out=np.zeros(new.size), where=systematic > 0.0),
-        laws=laws,
-        law_first=SCORE_FIRST,
-        law_step=SCORE_STEP,
+    return read_only_record(
+        Groups(
+            cell=cell[new].astype(np.int64),
+            law=np.where(law[new] >= 0, np.searchsorted(used, law[new]), -1).astype(np.int64),
+            starts=lattice_starts,
+            places=lattice_places,
+            sizes=lattice_sizes,
+            residual=residual,
+            score_scale=np.divide(1.0, systematic, out=np.zeros(new.size), where=systematic > 0.0),
+            laws=laws,
+            law_first=SCORE_FIRST,
+            law_step=SCORE_STEP,
+        )
     )
 
 
@@ -142,16 +154,18 @@ def list_obligors(model: LossModel) -> Obligors:
     kept = _kept(model, sizes)
     used = np.unique(model.recovery[kept & random])
     residual = np.repeat(model.residual, np.diff(model.cells))
-    return Obligors(
-        cells=np.array(model.cells),
-        law=np.where(kept & random, np.searchsorted(used, model.recovery), -1).astype(np.int64),
-        # What is left out there never defaults here.
-        places=np.where(kept, np.clip(model.thresholds, -1e6, 1e6), -1e6) / residual,
-        sizes=np.where(kept, sizes, 0.0),
-        residual=np.array(model.residual),
-        score_scale=np.divide(
-            1.0, model.systematic, out=np.zeros(model.n_cells), where=model.systematic > 0.0
-        ),
+    return read_only_record(
+        Obligors(
+            cells=model.cells,
+            law=np.where(kept & random, np.searchsorted(used, model.recovery), -1).astype(np.int64),
+            # What is left out there never defaults here.
+            places=np.where(kept, np.clip(model.thresholds, -1e6, 1e6), -1e6) / residual,
+            sizes=np.where(kept, sizes, 0.0),
+            residual=model.residual,
+            score_scale=np.divide(
+                1.0, model.systematic, out=np.zeros(model.n_cells), where=model.systematic > 0.0
+            ),
+        )
     )
 
 
@@ -268,7 +282,7 @@ def tabulate(
         n_direct=int(np.count_nonzero(np.diff(rows) == 0)),
     )
     fill_tables(groups, tables)
-    return tables
+    return read_only_record(tables)
 
 
 def _thinned(
@@ -293,7 +307,7 @@ def _thinned(
     return new_starts, new_places, new_sizes
 
 
-@njit(error_model="numpy", cache=True)
+@compiled
 def _fill_places(starts, places, sizes, step, end, room, new_starts, new_places, new_sizes):  # type: ignore[no-untyped-def] # Numba infers them.
     """Fill the lattices that `_thinned` made room for; a negative room keeps each obligor's own place."""
     for group in range(room.shape[0]):

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from acceleray.errors import NumericalError
+from acceleray.numerics.compilation import compiled_checked
 from acceleray.numerics.covariance import require_finite
 
 __all__ = ["principal_root", "symmetric_eigen"]
@@ -131,7 +131,7 @@ def symmetric_eigen(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:
     return values[order], found
 
 
-@njit(cache=True, nogil=True)
+@compiled_checked
 def _jacobi(work, vectors, max_sweeps):  # type: ignore[no-untyped-def]  # Numba infers the types
     """Rotate `work` to diagonal form in place; rows of `vectors` become the eigenvectors."""
     n = work.shape[0]

@@ -28,10 +28,12 @@ import numpy.typing as npt
 from scipy.special import betaincinv, ndtr
 
 from acceleray.errors import NumericalError
-from acceleray.numerics.recovery_loops import REACH, TERMS, lgd_values, table_values
+from acceleray.numerics.read_only import freeze_arrays
+from acceleray.numerics.recovery_loops import REACH, TERMS, lgd_values, table_values, window_moments
 
 __all__ = [
     "TOLERANCE",
+    "FunctionTable",
     "MomentTables",
     "QuantileTables",
     "Recoveries",
@@ -41,6 +43,8 @@ __all__ = [
     "moments",
     "outcomes",
     "quantile_tables",
+    "table_at",
+    "tabulate_functions",
 ]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
@@ -92,6 +96,7 @@ class Recoveries:
             )
         if not ((self.correlation >= 0.0) & (self.correlation < 1.0)).all():
             raise NumericalError("every correlation of the loss given default must lie in [0, 1)")
+        freeze_arrays(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -120,6 +125,9 @@ class QuantileTables:
     coefficients: FloatArray
     error: float
 
+    def __post_init__(self) -> None:
+        freeze_arrays(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MomentTables:
@@ -143,9 +151,12 @@ class MomentTables:
     coefficients: FloatArray
     error: float
 
+    def __post_init__(self) -> None:
+        freeze_arrays(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Table:
+class FunctionTable:
     """Functions on [-16, 16]: coefficients of shape (n_functions, n_pieces, 8), and the measured error."""
 
     coefficients: FloatArray
@@ -275,7 +286,7 @@ def moments(laws: Recoveries, score: FloatArray) -> FloatArray:
     found = np.empty((4, laws.mean.size, score.size))
     for law, (mean, std, r) in enumerate(zip(laws.mean, laws.std, laws.correlation, strict=True)):
         if std > 0.0 and r > 0.0:
-            found[:, law] = _at(_score_table(float(mean), float(std), float(r), 0), score)
+            found[:, law] = table_at(_score_table(float(mean), float(std), float(r), 0), score)
         else:
             found[:, law] = constant[law][:, None]
     return found
@@ -313,7 +324,7 @@ def outcomes(laws: Recoveries, score: FloatArray, *, n_nodes: int = 4) -> tuple[
         if r == 0.0:
             recursion = _beta_recursion(alpha[law], beta[law], n_nodes)[:, None]
         else:
-            recursion = _at(_score_table(float(mean), float(std), float(r), n_nodes), score)
+            recursion = table_at(_score_table(float(mean), float(std), float(r), n_nodes), score)
         # Golub and Welsch: eigenvalues are the nodes, squared first components their weights.
         matrix = np.zeros((recursion.shape[1], n_nodes, n_nodes))
         index = np.arange(n_nodes)
@@ -376,12 +387,12 @@ def _quantile(mean: float, std: float, u: FloatArray) -> FloatArray:
 
 
 @lru_cache(maxsize=512)
-def _quantile_table(mean: float, std: float) -> _Table:
-    return _tabulated(lambda u: _quantile(mean, std, u)[None], FEWEST_PIECES, MOST_PIECES)
+def _quantile_table(mean: float, std: float) -> FunctionTable:
+    return tabulate_functions(lambda u: _quantile(mean, std, u)[None], FEWEST_PIECES, MOST_PIECES)
 
 
 @lru_cache(maxsize=512)
-def _score_table(mean: float, std: float, correlation: float, n_nodes: int) -> _Table:
+def _score_table(mean: float, std: float, correlation: float, n_nodes: int) -> FunctionTable:
     """Moments given the score (`n_nodes` 0), or the Jacobi matrix of the conditional law."""
     own = math.sqrt((1.0 - correlation) * (1.0 + correlation))
     quantile = _quantile_table(mean, std)
@@ -394,28 +405,25 @@ def _score_table(mean: float, std: float, correlation: float, n_nodes: int) -> _
     nodes, gauss = np.polynomial.legendre.leggauss(TERMS)
     u = ((2.0 * np.arange(-beyond, pieces + beyond)[:, None] + 1.0 + nodes) * half - REACH).ravel()
     weight = np.tile(gauss * half / (own * math.sqrt(2.0 * math.pi)), pieces + 2 * beyond)
-    lgd = _at(quantile, u)[0]
+    lgd = table_at(quantile, u)[0]
 
     def at(scores: FloatArray) -> FloatArray:
         found = np.empty((4 if n_nodes == 0 else 2 * n_nodes - 1, scores.size))
-        for index, score in enumerate(scores):
-            centre = min(max(correlation * float(score), -REACH), REACH)
-            start, stop = np.searchsorted(u, (centre - 9.0 * own, centre + 9.0 * own))
-            mass = weight[start:stop] * np.exp(-0.5 * ((u[start:stop] - centre) / own) ** 2)
-            mass /= mass.sum()
-            values = lgd[start:stop]
-            found[:, index] = (
-                _raw_moments(values, mass) if n_nodes == 0 else _recursion(values, mass, n_nodes)
-            )
+        centres = np.clip(correlation * scores, -REACH, REACH)
+        starts, stops = np.searchsorted(u, (centres - 9.0 * own, centres + 9.0 * own))
+        if n_nodes == 0:
+            window_moments(u, weight, lgd, centres, starts, stops, 1.0 / own, found)
+            return found
+        for index, centre in enumerate(centres):
+            near = slice(starts[index], stops[index])
+            mass = weight[near] * np.exp(-0.5 * ((u[near] - centre) / own) ** 2)
+            found[:, index] = _recursion(lgd[near], mass / mass.sum(), n_nodes)
         return found
 
     # A Jacobi matrix of a law that is all but two atoms has entries of no weight that never become smooth.
-    return _tabulated(at, FEWEST_PIECES // 2, FEWEST_PIECES * 8 if n_nodes == 0 else FEWEST_PIECES // 2)
-
-
-def _raw_moments(values: FloatArray, mass: FloatArray) -> FloatArray:
-    square = values * values
-    return np.array([(mass * power).sum() for power in (values, square, square * values, square * square)])
+    return tabulate_functions(
+        at, FEWEST_PIECES // 2, FEWEST_PIECES * 8 if n_nodes == 0 else FEWEST_PIECES // 2
+    )
 
 
 def _recursion(values: FloatArray, mass: FloatArray, n_nodes: int) -> FloatArray:
@@ -437,8 +445,21 @@ def _recursion(values: FloatArray, mass: FloatArray, n_nodes: int) -> FloatArray
     return np.concatenate([diagonal, beside])
 
 
-def _tabulated(function: Callable[[FloatArray], FloatArray], fewest: int, most: int) -> _Table:
-    """Interpolate by polynomials of degree 7 at Chebyshev nodes, on twice the pieces until they fit."""
+def tabulate_functions(function: Callable[[FloatArray], FloatArray], fewest: int, most: int) -> FunctionTable:
+    """Interpolate by polynomials of degree 7 at Chebyshev nodes, on twice the pieces until they fit.
+
+    Parameters
+    ----------
+    function : callable
+        From points in [-16, 16] to values of shape (n_functions, n_points).
+    fewest, most : int
+        Pieces to begin with and at most.
+
+    Returns
+    -------
+    FunctionTable
+        With the error measured between the nodes, `TOLERANCE` or less unless `most` pieces did not do.
+    """
     places = np.cos((2.0 * np.arange(TERMS) + 1.0) * math.pi / (2 * TERMS))
     to_powers = np.linalg.inv(np.vander(places, TERMS, increasing=True))
     # Where the error of the interpolation is about largest: the middle of a piece and its ends.
@@ -453,21 +474,22 @@ def _tabulated(function: Callable[[FloatArray], FloatArray], fewest: int, most: 
         # Term by term and not by BLAS, whose bits may depend on the machine's cores.
         for place in range(TERMS):
             coefficients += values[:, :, place, None] * to_powers[:, place]
-        table = _Table(coefficients=np.ascontiguousarray(coefficients), error=0.0)
+        table = FunctionTable(coefficients=np.ascontiguousarray(coefficients), error=0.0)
         points = (middle[:, None] + half * checks).ravel()
-        error = float(np.abs(_at(table, points) - function(points)).max())
+        error = float(np.abs(table_at(table, points) - function(points)).max())
         if error <= TOLERANCE or 2 * pieces > most:
-            return _Table(coefficients=table.coefficients, error=error)
+            return FunctionTable(coefficients=table.coefficients, error=error)
         pieces *= 2
 
 
-def _at(table: _Table, points: FloatArray) -> FloatArray:
+def table_at(table: FunctionTable, points: FloatArray) -> FloatArray:
+    """Return the tabulated functions at points, shape (n_functions, n_points); constant beyond the table."""
     found = np.empty((table.coefficients.shape[0], points.size))
     table_values(table.coefficients, np.ascontiguousarray(points, dtype=np.float64), found)
     return found
 
 
-def _stacked(tables: list[_Table | None], n_functions: int) -> tuple[IntArray, IntArray, FloatArray]:
+def _stacked(tables: list[FunctionTable | None], n_functions: int) -> tuple[IntArray, IntArray, FloatArray]:
     pieces = np.array([table.coefficients.shape[1] if table else 0 for table in tables], dtype=np.int64)
     first = np.where(pieces > 0, np.cumsum(pieces) - pieces, -1)
     kept = [table.coefficients for table in tables if table]

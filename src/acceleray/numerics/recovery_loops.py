@@ -10,9 +10,12 @@ changes one of these files must touch those that import it. Each is tested again
 
 from __future__ import annotations
 
-from acceleray.numerics.vector_loops import _compiled, _inlined, fma, select
+import numpy as np
 
-__all__ = ["REACH", "TERMS", "lgd", "lgd_values", "table_value", "table_values"]
+from acceleray.numerics.compilation import compiled
+from acceleray.numerics.vector_loops import _inlined, exp_clamped, fma, select, widest_vectors
+
+__all__ = ["REACH", "TERMS", "lgd", "lgd_values", "table_value", "table_values", "window_moments"]
 
 # Tables span [-REACH, REACH] with polynomials of so many terms.
 REACH = 16.0
@@ -44,7 +47,7 @@ def lgd(law, score, eta, mean, correlation, own, first, pieces, coefficients):
     return min(max(value, 0.0), 1.0)
 
 
-@_compiled
+@compiled
 def lgd_values(law, score, eta, mean, correlation, own, first, pieces, coefficients, out):
     """Fill `out`; see `recovery.draw`."""
     for index in range(out.shape[0]):
@@ -53,7 +56,7 @@ def lgd_values(law, score, eta, mean, correlation, own, first, pieces, coefficie
         )
 
 
-@_compiled
+@compiled
 def table_values(coefficients, points, out):
     """Fill ``out[function, point]``; every function has the same pieces."""
     pieces = coefficients.shape[1]
@@ -61,3 +64,35 @@ def table_values(coefficients, points, out):
         rows = coefficients[function]
         for index in range(points.shape[0]):
             out[function, index] = table_value(rows, 0, pieces, points[index])
+
+
+@compiled
+def window_moments(u, weight, values, centres, starts, stops, inverse, out):
+    """Fill ``out[j - 1, i]`` with the mean of ``values ** j``, j from 1 to 4, near each centre.
+
+    The weights are `weight` times a normal density around the centre, of a standard deviation of one over
+    `inverse`, in the window from start to stop.
+    """
+    widest_vectors()
+    mass = np.empty(u.shape[0])
+    for index in range(centres.shape[0]):
+        near = u[starts[index] : stops[index]]
+        weights = weight[starts[index] : stops[index]]
+        losses = values[starts[index] : stops[index]]
+        masses = mass[: near.shape[0]]
+        for node in range(near.shape[0]):
+            distance = (near[node] - centres[index]) * inverse
+            masses[node] = weights[node] * exp_clamped(-0.5 * distance * distance)
+        total, first, second, third, fourth = 0.0, 0.0, 0.0, 0.0, 0.0
+        for node in range(near.shape[0]):
+            loss, share = losses[node], masses[node]
+            square = loss * loss
+            total += share
+            first = fma(share, loss, first)
+            second = fma(share, square, second)
+            third = fma(share, square * loss, third)
+            fourth = fma(share, square * square, fourth)
+        out[0, index] = first / total
+        out[1, index] = second / total
+        out[2, index] = third / total
+        out[3, index] = fourth / total

@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from acceleray.numerics.compilation import compiled, compiled_checked
 from acceleray.numerics.compiled_laws import (
     chi_square_tail,
     chi_square_within,
@@ -25,7 +25,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _pieces(low: float, high: float, slope: float, curvature: float) -> tuple[float, float, float, float]:
     """At most two intervals of z on which ``low < slope z + curvature z**2 <= high``, for slope >= 0."""
     if curvature == 0.0:
@@ -61,7 +61,7 @@ def _pieces(low: float, high: float, slope: float, curvature: float) -> tuple[fl
     return low_near, high_near, high_far, low_far
 
 
-@njit(cache=True, nogil=True)
+@compiled_checked
 def _mass(start: float, stop: float) -> float:
     """Return the normal probability of an interval, from the side where it is small."""
     if stop <= start:
@@ -73,7 +73,7 @@ def _mass(start: float, stop: float) -> float:
     return float(1.0 - upper_tail(stop) - upper_tail(-start))
 
 
-@njit(cache=True, nogil=True)
+@compiled_checked
 def _within(start: float, stop: float, mass: float, share: float) -> float:
     """Invert the normal law inside an interval of known mass."""
     if start >= 0.0:
@@ -85,7 +85,7 @@ def _within(start: float, stop: float, mass: float, share: float) -> float:
     return float(min(max(value, start), stop))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def search_caps(
     mixing: FloatArray,
     normals: FloatArray,
@@ -134,7 +134,7 @@ def search_caps(
     return caps
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def search_radial_caps(
     mixing: FloatArray,
     squares: FloatArray,
@@ -182,7 +182,7 @@ def search_radial_caps(
     return caps
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def fill_strata(
     normals: FloatArray,
     uniforms: FloatArray,

@@ -30,6 +30,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from acceleray.numerics.compilation import compiled
+
 __all__ = [
     "accumulate_legs",
     "black_greek_rows",
@@ -112,20 +114,6 @@ BITS_OF_SQRT_HALF = 0x3FE6A09E667F3BCD
 ALL_BUT_SIGN = 0x7FFFFFFFFFFFFFFF
 
 _inlined = njit(error_model="numpy", forceinline=True)
-
-
-def _compiled(function):
-    """Compile at the first call, and keep the machine code where there is a place for it.
-
-    The package's folder is one, the user's cache folder another. Where neither can be written, as in a locked
-    down container, Numba refuses at import; each process then compiles for itself, for about three seconds.
-    """
-    try:
-        return njit(error_model="numpy", nogil=True, cache=True)(function)
-    except RuntimeError as error:
-        if "no locator available" not in str(error):
-            raise
-        return njit(error_model="numpy", nogil=True)(function)
 
 
 @intrinsic
@@ -297,7 +285,7 @@ def _black(forward, strike, log_moneyness, deviation, put):
     return select(price > 0.0, price, 0.0)
 
 
-@_compiled
+@compiled
 def black_price_rows(
     forward,
     log_forward,
@@ -332,7 +320,7 @@ def black_price_rows(
                 )
 
 
-@_compiled
+@compiled
 def black_greek_rows(
     forward, log_forward, deviation, forward_row, deviation_row, log_strike, put, delta, gamma, vega
 ):
@@ -367,7 +355,7 @@ def black_greek_rows(
                 gammas[s] = select(curved, density / select(curved, level * spread, 1.0), 0.0)
 
 
-@_compiled
+@compiled
 def european_rows(
     levels,
     logs,
@@ -435,7 +423,7 @@ def european_rows(
                     )
 
 
-@_compiled
+@compiled
 def flow_rows(levels, left, right, weight, times, amounts, offsets, spread_row, spread_shift, out):
     """Discount cash flows; see `kernels.flow_values`."""
     widest_vectors()
@@ -465,7 +453,7 @@ def flow_rows(levels, left, right, weight, times, amounts, offsets, spread_row, 
                     values[s] += amount * exp_clamped(-rate * time)
 
 
-@_compiled
+@compiled
 def accumulate_legs(unit_pnl, instrument, units, segment, out):
     """Add legs to segments; see `kernels.accumulate`. Nothing is fused, so that NumPy gives the same bits."""
     widest_vectors()
@@ -480,7 +468,7 @@ def accumulate_legs(unit_pnl, instrument, units, segment, out):
                 totals[s] += held * gains[s]
 
 
-@_compiled
+@compiled
 def log_rows(levels, rows, out):
     """Fill ``out[i]`` with the logarithms of row ``rows[i]``."""
     widest_vectors()
@@ -491,7 +479,7 @@ def log_rows(levels, rows, out):
             target[s] = log(source[s])
 
 
-@_compiled
+@compiled
 def row_ranges(levels, rows):
     """Return the least and the greatest value of each of the rows, where NaN counts as beyond infinity.
 

@@ -26,6 +26,7 @@ from acceleray.domain.tables import contract as table_contract
 from acceleray.engines.spark import spark_schema, translated, write_table
 from acceleray.errors import InputDataError
 from acceleray.lake.check import check_rows, findings_of, open_inputs, settings_control
+from acceleray.lake.credit_fitness import GROUP_SCHEMA, check_dependence
 from acceleray.lake.files import write_atomic
 from acceleray.lake.fitness import (
     check_dates,
@@ -134,7 +135,8 @@ class _Night:
 
     def _judge_obligors(self) -> None:
         if "obligors" in self.sources:
-            self._read("obligors")
+            pairs = self.context.settings.simulate.credit.factor_correlation
+            self._read("obligors", factor_correlation=pairs)
             base_currency = self.context.settings.base_currency
             self._refer("obligors", obligor_references(self.factors, base_currency))
 
@@ -201,11 +203,13 @@ class _Night:
         segments = self._names("obligors", "segment") if context.scenarios else []
         portfolios = self._names("positions", "portfolio_id") if context.limits else []
         obligors = self.sources.get("obligors")
-        latent = credit_factors(settings, () if obligors is None else obligors.columns)
+        columns = () if obligors is None else obligors.columns
+        latent = credit_factors(settings, columns)
         return [
             *check_rows(self.sources, counts),
             *check_dates(settings, self.factors, spans, self.delivered),
             *check_market_map(settings, self.factors, latent, context.project),
+            *check_dependence(settings, self._obligor_groups(), columns, context.project),
             *check_scenarios(settings, context.scenarios, self.factors, segments, context.project, latent),
             *check_limits(settings, context.limits, portfolios, context.scenarios, context.project),
         ]
@@ -277,6 +281,16 @@ class _Night:
             return []
         names = self.frames[name].filter(F.size(PROBLEMS) > 0).select(column).distinct().collect()
         return [value for (value,) in names if value is not None]
+
+    def _obligor_groups(self) -> pa.Table:
+        """Summarise the dependence of the obligors; see `lake.credit_fitness.obligor_groups`."""
+        if "obligors" not in self.frames:
+            return GROUP_SCHEMA.empty_table()
+        rows = self.frames["obligors"].filter(F.col("segment").isNotNull())
+        rows = rows.withColumn("has_loadings", F.coalesce(F.size("loadings"), F.lit(0)) > 0)
+        groups = rows.groupBy("segment", "sector", "country", "has_loadings")
+        found = groups.agg(F.min("obligor_id").alias("obligor_id")).toArrow()
+        return found.select(GROUP_SCHEMA.names).cast(GROUP_SCHEMA)
 
     def _names(self, name: str, column: str) -> list[str]:
         if name not in self.frames:

@@ -15,7 +15,10 @@ SPX = {"select": {"id": "SPX"}, "move": {"scale": 0.7}}
     ("given", "message"),
     [
         ({"dof": 2.0}, "greater than 2"),
-        ({"correlation": {"retail": 1.1}}, "less than or equal to 1"),
+        ({"correlation": {"retail": 1.1}}, "less than 1"),
+        ({"correlation": {"retail": 1.0}}, "correlation.retail"),
+        ({"correlation": {"retail": -0.1}}, "greater than or equal to 0"),
+        ({"country_correlation": {"US": 1.0}}, "country_correlation.US"),
         ({"sector_correlation": {"oil": -0.1}}, "greater than or equal to 0"),
         ({"lgd_correlation": {"retail": 1.0}}, "less than 1"),
         ({"factor_correlation": {"a": {"b": 1.0}}}, "less than 1"),

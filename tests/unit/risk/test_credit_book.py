@@ -305,8 +305,9 @@ class TestErrors:
         settings = CreditSettings(correlation={"retail": 0.75}, sector_correlation={"oil": 0.5})
         with pytest.raises(InputDataError, match=r"obligor 'o1': .*to explain 1.25 of it \(1 such"):
             read_credit_book(table({}, {"sector": "oil"}), settings)
+        whole = CreditSettings(correlation={"retail": 0.5}, sector_correlation={"oil": 0.5})
         with pytest.raises(InputDataError, match=r"obligor 'o0': .*to explain 1 of it"):
-            read_credit_book(table({}), CreditSettings(correlation={"retail": 1.0}))
+            read_credit_book(table({"sector": "oil"}), whole)
 
     def test_correlated_factors_count_their_correlation(self):
         settings = CreditSettings(factor_correlation={"oil": {"world": 0.125}})
