@@ -32,13 +32,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from benchmarks.market import quiet
+from benchmarks.market import as_in_workers, quiet
+from scipy import special
 from scipy.optimize import brentq
-from scipy.special import ndtr, ndtri
 
 from acceleray.config.models import CreditSettings, Scenario, SimulateSettings
 from acceleray.domain.tables import contract
-from acceleray.engines.ray import ONE_THREAD, session
+from acceleray.engines.ray import session
 from acceleray.numerics.conditional import conditional_moments
 from acceleray.numerics.credit import prepare_draws
 from acceleray.numerics.credit_model import LossModel
@@ -114,8 +114,8 @@ def demo_way(book: CreditBook, n_draws: int) -> tuple[float, np.ndarray]:
         @ray.remote
         def one() -> float:
             rng = np.random.default_rng(seed)
-            threshold = ndtri(np.minimum(frame["default_prob"].to_numpy() * scale, 1.0))
-            chance = ndtr((threshold - math.sqrt(RHO) * rng.standard_normal()) / math.sqrt(1.0 - RHO))
+            threshold = special.ndtri(np.minimum(frame["default_prob"].to_numpy() * scale, 1.0))
+            chance = special.ndtr((threshold - math.sqrt(RHO) * rng.standard_normal()) / math.sqrt(1.0 - RHO))
             lost = rng.random(len(frame)) < chance
             return float((frame["ead"] * frame["lgd"])[lost].sum())
 
@@ -146,7 +146,12 @@ def integrated_var(model: LossModel) -> float:
     mean, deviation = cumulants[0], np.sqrt(cumulants[1])
     weights = np.exp(-0.5 * states**2) / math.sqrt(2.0 * math.pi) * (states[1] - states[0])
     return float(
-        brentq(lambda x: weights @ ndtr((mean - x) / deviation) - (1.0 - LEVEL), 0.0, mean.max(), xtol=1e-9)
+        brentq(
+            lambda x: weights @ special.ndtr((mean - x) / deviation) - (1.0 - LEVEL),
+            0.0,
+            mean.max(),
+            xtol=1e-9,
+        )
     )
 
 
@@ -310,7 +315,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], metavar="PART")
     arguments = parser.parse_args()
-    os.environ.update(ONE_THREAD)
+    as_in_workers("benchmarks.credit")
     found = {"load": os.getloadavg()} | {name: PARTS[name]() for name in arguments.parts or PARTS}
     print(json.dumps(found, indent=1))
 

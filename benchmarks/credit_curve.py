@@ -231,7 +231,8 @@ def glasserman_li_gain() -> dict[str, Any]:
     plain = np.empty(PLAIN_PATHS)
     arrays = (model.thresholds, model.exposures, model.cells, model.loadings, model.residual)
     plain_losses(generator, *arrays, plain)
-    sampler = prepare_draws(model)
+    # As one segment it draws one key per path instead of ten.
+    sampler = prepare_draws(dataclasses.replace(model, segments=model.segments[[0, -1]]))
     few = draw_systematic(0, block=0, n_factors=model.n_factors, n_paths=100)
     draw_losses(sampler, few, None, [default_generator(0, block=0, segment="all")])
     systematic = bias(model, target, losses, node_step=1.0 / 60.0)

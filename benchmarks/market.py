@@ -26,6 +26,7 @@ import json
 import multiprocessing
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -37,7 +38,7 @@ import pandas as pd
 from benchmarks import books
 
 from acceleray.domain.scenario import MonteCarlo
-from acceleray.engines.ray import ONE_THREAD, session
+from acceleray.engines.ray import KEPT_HEAP, ONE_THREAD, session
 from acceleray.risk.blocks import Job, block_gains
 from acceleray.risk.fan_out import fan_out
 from acceleray.risk.market import measured
@@ -326,6 +327,13 @@ def memory(positions: int, paths: int) -> dict[str, Any]:
     }
 
 
+def as_in_workers(module: str) -> None:
+    """Begin anew with the environment of Ray's workers, so that every way has the same heap and threads."""
+    settings = ONE_THREAD | KEPT_HEAP
+    if not settings.items() <= os.environ.items():
+        os.execve(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]], {**os.environ, **settings})
+
+
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -335,7 +343,7 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    os.environ.update(ONE_THREAD)
+    as_in_workers("benchmarks.market")
     if arguments.memory:
         found = memory(arguments.positions or 100_000, arguments.paths)
     else:

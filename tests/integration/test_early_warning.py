@@ -69,7 +69,7 @@ def test_one_cpu_gives_the_same_bits_and_nobody_approves(night, tmp_path):
     assert {family: row["sha256"] for family, row in theirs.items()} == {
         family: row["sha256"] for family, row in mine.items()
     }
-    assert (theirs["xgboost"]["role"], theirs["xgboost"]["promoted"]) == ("candidate", False)
+    assert (theirs["xgboost"]["role"], theirs["xgboost"]["promoted"]) == ("challenger", False)
     assert "names nobody" in theirs["xgboost"]["reason"]
     (scores,) = (row for row in theirs.values() if row["scores"])
     assert scores["role"] == "baseline"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from acceleray.config.models import CalibrateSettings, Limit, Scenario, Settings
+from acceleray.config.models import CalibrateSettings, Limit, MonitorSettings, Scenario, Settings
 from acceleray.domain.calendar import sessions
 from acceleray.domain.tables import FEATURES, contract
 from acceleray.errors import InputDataError, UsageError
 from acceleray.lake.content import content_hash
 from acceleray.lake.night import NightTables
+from acceleray.models.early_warning.baseline import BaseRate
+from acceleray.models.early_warning.files import save_model
 from acceleray.numerics.backtest import christoffersen, kupiec
 from acceleray.numerics.drift import population_stability_index
 from acceleray.stages import monitor
@@ -199,7 +202,22 @@ def levels() -> pa.Table:
     return rows_of("market.levels", rows)
 
 
+MODEL = BaseRate(long=0.1, short=0.2).to_json()
+
+
+def models() -> pa.Table:
+    common = {"family": "base_rate", "sha256": hashlib.sha256(MODEL).hexdigest()}
+    return rows_of(
+        "params.models",
+        [
+            {**common, "model_id": "base_rate-1", "role": "champion", "scores": True},
+            {**common, "model_id": "other", "role": "candidate", "scores": False},
+        ],
+    )
+
+
 INPUTS = {
+    "params.models": models,
     "result.forecasts": forecasts,
     "result.measures": measures,
     "result.stress": stress,
@@ -222,6 +240,7 @@ def night(
     for name, make in INPUTS.items():
         given = instead.get(name.replace(".", "_"))
         tables.write(name, make() if given is None else given)
+    save_model(tables.root, MODEL)
     settings = Settings(
         name="test",
         as_of=AS_OF,
@@ -230,6 +249,7 @@ def night(
         or CalibrateSettings(
             train_from=TRAIN_FROM, out_of_time_days=OUT_OF_TIME_DAYS, train_factors=tuple(FACTORS)
         ),
+        monitor=MonitorSettings(recent_days=50),
     )
     return StageContext(
         project=root,
@@ -307,6 +327,24 @@ def test_drift_is_what_the_kernel_gives_on_the_documented_windows(done) -> None:
     assert rows["return_1d"]["status"] == "ok"
     assert (rows["short_rate"]["psi"], rows["short_rate"]["note"]) == (0.0, "the reference is constant")
     assert rows["beta_120d"]["note"] == "90 of 180 current values are missing"
+
+
+def test_the_scoring_model_is_looked_after(done) -> None:
+    rows = {row["kind"]: row for row in found(done, "check.health")}
+    assert set(rows) == {"features", "scores", "events", "skill", "recommendation"}
+    assert {row["model_id"] for row in rows.values()} == {"base_rate-1"}
+    # The feature that drifted is what the drift check says, and it is reason enough.
+    drift = {row["feature"]: row for row in found(done, "check.drift")}
+    assert (rows["features"]["status"], rows["features"]["value"]) == ("alert", drift["credit_spread"]["psi"])
+    assert rows["features"]["note"].startswith("credit_spread drifted most")
+    # A constant score does not drift; no label is an event, so that there is no skill to lose.
+    assert (rows["scores"]["status"], rows["scores"]["value"]) == ("ok", 0.0)
+    assert (rows["events"]["status"], rows["events"]["value"]) == ("ok", 0.0)
+    assert rows["skill"]["status"] == "not_computed"
+    assert (rows["recommendation"]["status"], rows["recommendation"]["note"]) == (
+        "retrain",
+        "alert: features; not computed: skill",
+    )
 
 
 def test_quality_names_every_finding_once(done) -> None:
@@ -416,6 +454,15 @@ def test_a_limit_on_an_unknown_portfolio_stops_the_stage(spark, tmp_path) -> Non
     with pytest.raises(InputDataError, match=r"limits\.yaml: a limit names an unknown portfolio: 'Equities'"):
         monitor.run(context)
     assert not any(context.tables.is_written(name) for name in monitor.WRITES)
+
+
+def test_the_recent_past_must_leave_some_of_the_test(spark, tmp_path) -> None:
+    context = night(spark, tmp_path, "recent", calibrate=CalibrateSettings(out_of_time_days=60))
+    context = replace(
+        context, settings=context.settings.model_copy(update={"monitor": MonitorSettings(recent_days=60)})
+    )
+    with pytest.raises(UsageError, match=r"monitor\.recent_days: 60 labelled sessions"):
+        monitor.run(context)
 
 
 def test_the_current_window_must_not_reach_into_the_reference(spark, tmp_path) -> None:

@@ -301,7 +301,10 @@ class MonitorSettings(Strict):
     drift_warning: Annotated[float, Field(gt=0)] = 0.1
     """Population stability index from which a feature is a warning."""
     drift_alert: Annotated[float, Field(gt=0)] = 0.25
-    """Population stability index from which a feature is an alert."""
+    """Population stability index from which a feature, or the scoring model's scores, is an alert."""
+    recent_days: Positive = 250
+    """Labelled sessions of the recent past, in which event frequency and skill of the scoring model are
+    compared with what they were; fewer than `calibrate.out_of_time_days`."""
 
 
 class ReportSettings(Strict):

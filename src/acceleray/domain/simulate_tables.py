@@ -200,6 +200,8 @@ SIMULATE_TABLES = (
         ci_high=_FLOAT,
         ci_note=_STRING,
         n_paths=_INT,
+        # Equally likely paths that would know the tail beyond the level as well; of methods that draw paths.
+        tail_paths=_FLOAT,
         method=_STRING,
     ),
     table(
@@ -229,5 +231,9 @@ SIMULATE_TABLES = (
         obligor_id=_STRING,
         segment=_STRING,
         value=_FLOAT,
+        # As the scenario has them, the exposure in base currency; of all others only their exposure.
+        ead=_FLOAT,
+        default_prob=_FLOAT,
+        lgd=_FLOAT,
     ),
 )

@@ -334,6 +334,21 @@ _TABLES = (
         note=_STRING,
     ),
     table(
+        "check.health",
+        "monitor",
+        "kind",
+        # "features", "scores", "events", "skill", and "recommendation", whose status is "retrain" or "keep"
+        kind=_STRING,
+        status=_STRING,
+        value=_FLOAT,
+        ci_low=_FLOAT,
+        ci_high=_FLOAT,
+        rows_reference=_INT,
+        rows_current=_INT,
+        model_id=_STRING,
+        note=_STRING,
+    ),
+    table(
         "check.quality",
         "monitor",
         "kind subject",

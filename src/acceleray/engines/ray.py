@@ -14,12 +14,15 @@ from pathlib import Path
 
 from acceleray.errors import EngineUnavailableError
 
-__all__ = ["ONE_THREAD", "cpus", "session"]
+__all__ = ["KEPT_HEAP", "ONE_THREAD", "cpus", "session"]
 
 # Bits depend on how BLAS and OpenMP split a sum, so each task computes with one thread; parallelism is tasks.
 _HOME = "acceleray-ray-"
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 ONE_THREAD = dict.fromkeys(_THREAD_LIMITS, "1")
+# glibc gives every large array back to the system and asks for it anew with the next block, a page fault for
+# each four kilobytes: a fifth of a pricing block's time. Up to 128 MB stay with the process instead.
+KEPT_HEAP = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
 
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -68,7 +71,7 @@ def session(
     token = home / "token"
     token.touch(mode=0o600)
     token.write_text(secrets.token_hex(32))
-    environment = ONE_THREAD | _SETTINGS | {"RAY_AUTH_TOKEN_PATH": str(token)}
+    environment = ONE_THREAD | KEPT_HEAP | _SETTINGS | {"RAY_AUTH_TOKEN_PATH": str(token)}
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
     on_terminate = signal.getsignal(signal.SIGTERM)

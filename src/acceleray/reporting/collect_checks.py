@@ -1,26 +1,26 @@
-"""Collect the facts about credit, early warning and data, and put the whole page's facts together."""
+"""Collect the facts about early warning and data, and put the whole page's facts together."""
 
 from __future__ import annotations
 
 import datetime as dt
 import math
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from acceleray.config.models import Settings
+from acceleray.config.scenarios import Scenario
 from acceleray.errors import LineageError
-from acceleray.reporting import collect, collect_book
+from acceleray.reporting import collect, collect_book, collect_credit
 from acceleray.reporting import facts as f
-from acceleray.reporting.collect import Tables, estimate, rows
+from acceleray.reporting.collect import Tables, rows
+from acceleray.reporting.facts_credit import Credit
 
-__all__ = ["CREDIT_TOTAL", "FLAGGED", "RUN_KEYS", "build_facts"]
+__all__ = ["FLAGGED", "RUN_KEYS", "build_facts"]
 
-# The segment that stands for the whole loan book, and the scenario every other one is compared with.
-CREDIT_TOTAL = "*"
-CREDIT_BASE = "base"
 # Buckets that put a name on the analysts' list, highest first.
 FLAGGED = ("high", "watch")
 _ROLL_UP = "*"
@@ -52,7 +52,9 @@ RUN_KEYS = (
 )
 
 
-def build_facts(tables: Tables, settings: Settings, night: dict[str, Any]) -> f.Facts:
+def build_facts(
+    tables: Tables, settings: Settings, night: dict[str, Any], scenarios: Sequence[Scenario] = ()
+) -> f.Facts:
     """Put together everything the page states.
 
     Parameters
@@ -63,6 +65,8 @@ def build_facts(tables: Tables, settings: Settings, night: dict[str, Any]) -> f.
         The night's settings.
     night : dict
         Facts of the run as the pipeline prepared them (`RUN_KEYS`).
+    scenarios : sequence of Scenario
+        Those of the night, in the order of their file.
 
     Raises
     ------
@@ -76,7 +80,7 @@ def build_facts(tables: Tables, settings: Settings, night: dict[str, Any]) -> f.
     coverage = _coverage(tables, data)
     reasons = _partial_reasons(coverage)
     partial = bool(reasons) or night["state"] == "PARTIAL"
-    credit = _credit(tables, settings)
+    credit = collect_credit.credit(tables, settings, scenarios)
     stress = collect.stress(tables)
     early = _early_warning(tables, settings)
     found_limits = collect.limits(tables["check.limits"])
@@ -127,7 +131,7 @@ def _clock(night: dict[str, Any]) -> dict[str, Any]:
 def _headline(
     tables: Tables,
     settings: Settings,
-    credit: f.Credit | None,
+    credit: Credit | None,
     stress: f.Stress | None,
     early: f.EarlyWarning | None,
 ) -> list[f.Headline]:
@@ -137,14 +141,14 @@ def _headline(
         # Beside the headline ES, in the place of the longest horizon, which the methods table shows too.
         tiles[2:] = [stressed]
     if credit is not None:
-        base = next((x for x in credit.scenarios if x.scenario == credit.base), None)
         tiles.append(
             f.Headline(
                 id="expected-credit-loss",
                 kind="amount",
-                estimate=base.expected_loss if base else f.Estimate(value=None, note="no base scenario"),
+                estimate=credit.scenarios[0].expected_loss,
                 parts=tuple(f.Part(label=x.segment, value=x.expected_loss.value) for x in credit.segments),
                 subject=credit.label,
+                scenario=credit.reference,
                 table="result.credit",
             )
         )
@@ -203,51 +207,6 @@ def _partial_reasons(coverage: f.Coverage) -> list[str]:
     if coverage.rows_rejected:
         reasons.append("rows rejected")
     return reasons
-
-
-def _credit(tables: Tables, settings: Settings) -> f.Credit | None:
-    level = max(settings.simulate.credit.levels)
-    found: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for row in rows(tables["result.credit"]):
-        # Measures without a level of their own carry 0; of the others the page shows the highest level.
-        if row["level"] in (0.0, level):
-            found[row["segment"], row["scenario"], row["measure"]] = row
-    if not found:
-        return None
-
-    def case(segment: str, scenario: str) -> f.CreditCase:
-        def figure(measure: str) -> f.Estimate:
-            return estimate(found.get((segment, scenario, measure)))
-
-        return f.CreditCase(
-            segment=segment,
-            scenario=scenario,
-            expected_loss=figure("expected_loss"),
-            var=figure("VaR"),
-            asrf=figure("asrf_var"),
-            economic_capital=figure("economic_capital"),
-            irb_capital=figure("irb_capital"),
-            contribution=figure("ES_contribution"),
-            method=(found.get((segment, scenario, "VaR")) or {}).get("method"),
-            n_paths=(found.get((segment, scenario, "VaR")) or {}).get("n_paths"),
-        )
-
-    scenarios = [case(CREDIT_TOTAL, name) for name in sorted({key[1] for key in found})]
-    scenarios.sort(key=lambda x: (x.scenario != CREDIT_BASE, x.expected_loss.value or 0.0, x.scenario))
-    segments = [
-        case(name, CREDIT_BASE) for name in sorted({key[0] for key in found if key[0] != CREDIT_TOTAL})
-    ]
-    control = next(rows(tables["raw.controls"], input="obligors"), None)
-    return f.Credit(
-        label=settings.report.credit_label,
-        level=level,
-        base=CREDIT_BASE,
-        dof=settings.simulate.credit.dof,
-        obligors=control["rows_accepted"] if control else None,
-        ead=control["amount_total"] if control and control["amount_column"] == "ead" else None,
-        scenarios=tuple(scenarios),
-        segments=tuple(segments),
-    )
 
 
 def _early_warning(tables: Tables, settings: Settings) -> f.EarlyWarning | None:

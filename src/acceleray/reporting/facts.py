@@ -11,6 +11,7 @@ from typing import Any
 
 from acceleray.reporting.estimate import Estimate
 from acceleray.reporting.facts_book import Active, Capital, Explain, Greeks
+from acceleray.reporting.facts_credit import Credit
 
 __all__ = [
     "AgedSeries",
@@ -21,8 +22,6 @@ __all__ = [
     "CalibrationPoint",
     "Control",
     "Coverage",
-    "Credit",
-    "CreditCase",
     "DataQuality",
     "Distribution",
     "DriftFact",
@@ -67,6 +66,7 @@ class Headline:
     horizon_days: int | None = None
     method: str | None = None
     subject: str | None = None
+    scenario: str | None = None
     parts: tuple[Part, ...] = ()
     table: str = ""
     n_paths: int | None = None
@@ -261,40 +261,6 @@ class Backtest:
     days: tuple[BacktestDay, ...]
     headline: BacktestTest | None
     tests: tuple[BacktestTest, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreditCase:
-    """Losses of the loan book, or of one segment, in one scenario.
-
-    `asrf` is the VaR of a book of infinitely many obligors; `economic_capital` is VaR less expected loss and
-    compares with `irb_capital`, the Basel formula; `contribution` is a segment's part of the book's ES.
-    """
-
-    segment: str
-    scenario: str
-    expected_loss: Estimate
-    var: Estimate
-    asrf: Estimate
-    economic_capital: Estimate
-    irb_capital: Estimate
-    contribution: Estimate
-    method: str | None
-    n_paths: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credit:
-    """The loan book; without `dof` its copula is Gaussian."""
-
-    label: str
-    level: float
-    base: str
-    dof: float | None
-    obligors: int | None
-    ead: float | None
-    scenarios: tuple[CreditCase, ...]
-    segments: tuple[CreditCase, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ __all__ = [
     "stress_scale",
     "title",
     "unit_name",
+    "words",
 ]
 
 METHOD_NAMES = {
@@ -137,8 +138,13 @@ def stress_scale(values: Iterable[float | None]) -> fmt.Scale:
 
 def title(identifier: str) -> str:
     """Write a name from the settings for people: ``rates_up_100`` becomes ``Rates up 100``."""
-    text = identifier.replace("_", " ").replace(" %", f"{fmt.NARROW}%").strip()
+    text = words(identifier)
     return text[:1].upper() + text[1:]
+
+
+def words(identifier: str) -> str:
+    """Write a name from the settings inside a sentence: ``rates_up_100`` becomes ``rates up 100``."""
+    return identifier.replace("_", " ").replace(" %", f"{fmt.NARROW}%").strip()
 
 
 def joined(parts: list[Rich], separator: str = ", ") -> Rich:

@@ -1,4 +1,4 @@
-"""The page's sections about the loan book and about early warning: facts in, strings and positions out."""
+"""The page's section about early warning: facts in, strings and positions out."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ from acceleray.reporting.figures import (
     Cursor,
     Figure,
     Rich,
-    estimate_money,
     figure,
-    interval,
     joined,
     money,
     title,
-    unit_name,
 )
 
-__all__ = ["credit", "early_warning"]
+__all__ = ["early_warning"]
 
 _METRICS = {
     "average_precision": "Average precision",
@@ -34,113 +31,6 @@ _FAMILIES = {
 }
 # Kept short on the page; report.json and the tables hold every row.
 _MAX_NAMES = 10
-
-
-def credit(facts: Cursor) -> dict[str, Any] | None:
-    """Build the credit scenarios and segments."""
-    found = facts["credit"]
-    if found.is_absent:
-        return None
-    cases = list(found["scenarios"])
-    # The unit of the base case, in which expected losses can still be read.
-    scale = fmt.scale_for([cases[0]["var"]["value"].value])
-    most = 1.04 * max(
-        [
-            value
-            for case in cases
-            for value in (
-                case["var"]["ci_high"].value,
-                case["var"]["value"].value,
-                case["asrf"]["value"].value,
-                case["expected_loss"]["value"].value,
-            )
-            if value is not None
-        ],
-        default=1.0,
-    )
-    level = fmt.level(found["level"].value)
-    base = cases[0]
-    worst = max(cases, key=lambda case: case["var"]["value"].value or 0.0)
-    finding: list[str | Figure] = [f"VaR {level} is ", estimate_money(base["var"], scale)]
-    if worst["scenario"].value != base["scenario"].value:
-        finding += [
-            " in base, ",
-            estimate_money(worst["var"], scale),
-            f" in {_lower(worst['scenario'].value)}",
-        ]
-    book: list[str | Figure] = []
-    if not found["obligors"].is_absent:
-        book += [figure(found["obligors"], fmt.count(found["obligors"].value)), " obligors"]
-    if not found["ead"].is_absent:
-        book += [", exposure ", money(found["ead"])]
-    segments = list(found["segments"])
-    dof = found["dof"]
-    return {
-        "label": found["label"].value,
-        "finding": tuple(finding),
-        "book": tuple(book),
-        "level": level,
-        "rows": [_credit_case(case, scale, most) for case in cases],
-        "segments": [_segment(x, scale) for x in segments],
-        "unit": unit_name(scale, facts["base_currency"].value),
-        "copula": "Gaussian copula" if dof.is_absent else f"t copula of {dof.value:g} degrees of freedom",
-        "paths": _paths(base),
-        "irb_reasons": sorted(
-            {
-                x["irb_capital"]["note"].value
-                for x in [*cases, *segments]
-                if x["irb_capital"]["value"].is_absent and x["irb_capital"]["note"].value
-            }
-        ),
-    }
-
-
-def _lower(name: str) -> str:
-    return title(name).lower()
-
-
-# What one of the `n_paths` of a method is.
-_PATHS = {"plain": "paths", "importance": "weighted paths", "conditional": "lines through the factor space"}
-
-
-def _paths(case: Cursor) -> tuple[str | Figure, ...]:
-    """Say how many paths, or what else, the figures of the book rest on."""
-    paths, method = case["n_paths"], case["method"].value
-    if paths.is_absent or paths.value == 1:
-        return ()
-    return (figure(paths, fmt.count(paths.value)), f" {_PATHS.get(method, 'paths')}, ")
-
-
-def _credit_case(case: Cursor, scale: fmt.Scale, most: float) -> dict[str, Any]:
-    var, expected, asrf = case["var"], case["expected_loss"], case["asrf"]
-    low, high = var["ci_low"].value, var["ci_high"].value
-
-    def at(value: float | None) -> str | None:
-        return None if value is None else charts.percent(100 * value / most)
-
-    return {
-        "name": title(case["scenario"].value),
-        "el": estimate_money(expected, scale, suffix=False),
-        "var": estimate_money(var, scale, suffix=False),
-        "interval": interval(var, scale),
-        "asrf": estimate_money(asrf, scale, suffix=False),
-        "capital": estimate_money(case["economic_capital"], scale, suffix=False),
-        "irb": estimate_money(case["irb_capital"], scale, suffix=False),
-        "at_el": at(expected["value"].value),
-        "at_var": at(var["value"].value),
-        "at_asrf": at(asrf["value"].value),
-        "band": None if low is None or high is None else (at(low), at(high)),
-    }
-
-
-def _segment(case: Cursor, scale: fmt.Scale) -> dict[str, Any]:
-    return {
-        "name": title(case["segment"].value),
-        "el": estimate_money(case["expected_loss"], scale, suffix=False),
-        "var": estimate_money(case["var"], scale, suffix=False),
-        "contribution": estimate_money(case["contribution"], scale, suffix=False),
-        "irb": estimate_money(case["irb_capital"], scale, suffix=False),
-    }
 
 
 def early_warning(facts: Cursor) -> dict[str, Any] | None:
@@ -238,7 +128,7 @@ def _model(found: Cursor) -> dict[str, Any] | None:
     ]
     # A promoted candidate is the champion; beside one that was not, the champion may be any other model.
     roles = {model["role"].value: model for model in models}
-    candidate = roles.get("candidate", roles.get("champion"))
+    candidate = next((roles[role] for role in ("candidate", "challenger", "champion") if role in roles), None)
     blocks = next((metric["blocks"] for metric in metrics if not metric["blocks"].is_absent), None)
     points = list(found["calibration"])
     most = 1.08 * max((max(p["predicted"].value, p["observed"].value) for p in points), default=1.0) or 1.0

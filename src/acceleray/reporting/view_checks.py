@@ -245,8 +245,12 @@ def _explained(tile: Cursor) -> tuple[str, str, str]:
         how = f"Whole book revalued once under “{title(scenario)}”; the largest loss of all scenarios."
         return "Worst stress", how, f"{table}: portfolio_id {ROOT}, scenario {scenario}"
     if tile["level"].is_absent:
-        how = "Sum over obligors of exposure × default probability × loss given default, base scenario."
-        return "Expected credit loss", how, f"{table}: segment *, scenario base, measure expected_loss"
+        scenario = tile["scenario"].value
+        how = (
+            "Sum over obligors of exposure × default probability within a year × mean loss given a default, "
+            f"under “{title(scenario)}”; exact."
+        )
+        return "Expected credit loss", how, f"{table}: segment *, scenario {scenario}, measure expected_loss"
     measure, level, days = (tile[key].value for key in ("subject", "level", "horizon_days"))
     method = tile["method"].value
     where = f"{table}: portfolio_id {ROOT}, level {level:g}, horizon_days {days}, method {method}"

@@ -21,6 +21,7 @@ from acceleray.reporting.figures import (
     stress_scale,
     title,
     unit_name,
+    words,
 )
 
 __all__ = ["distribution", "drivers", "limit_title", "limits", "methods", "tiles"]
@@ -58,7 +59,7 @@ def _tile(tile: Cursor, at_level: str) -> dict[str, Any]:
         name, detail = "Worst stress", title(tile["subject"].value)
     elif tile["level"].is_absent:
         value = estimate_money(estimate, scale, suffix=False)
-        name, detail = "Expected credit loss", "1 year, base"
+        name, detail = "Expected credit loss", f"1 year, {words(tile['scenario'].value)}"
     else:
         value = estimate_money(estimate, scale, suffix=False)
         stressed = tile["id"].value == _STRESSED_TILE

@@ -45,6 +45,7 @@ class Figure:
     ci_high: float | None = None
     ci_note: str = EXACT
     n_paths: int | None = None
+    tail_paths: float | None = None
     method: str = "exact"
 
 
@@ -145,6 +146,7 @@ def obligors_table(losses: CreditLosses, *, levels: Sequence[float], count: int 
     for portfolio, found in losses.found.items():
         if found.tail_shares is None:
             continue
+        stress, ead = losses.stresses[portfolio.scenario], losses.book.ead
         for level in levels:
             shares = found.tail_shares[level]
             for measure, share, whole in (
@@ -154,7 +156,7 @@ def obligors_table(losses: CreditLosses, *, levels: Sequence[float], count: int 
                 # The order of the book decides between equal shares.
                 largest = np.argsort(-share, kind="stable")[:count]
                 about = {
-                    "scenario": losses.scenarios[portfolio.scenario],
+                    "scenario": stress.scenario,
                     "measure": measure,
                     "level": level,
                 }
@@ -163,9 +165,15 @@ def obligors_table(losses: CreditLosses, *, levels: Sequence[float], count: int 
                     rows.append(
                         about
                         | {"obligor_id": obligor, "segment": str(names[place]), "value": whole * share[place]}
+                        | {
+                            "ead": float(ead[place]),
+                            "default_prob": float(stress.default_prob[place]),
+                            "lgd": float(stress.lgd[place]),
+                        }
                     )
                 rest = whole * (1.0 - math.fsum(share[largest]))
-                rows.append(about | {"obligor_id": "", "segment": WHOLE_BOOK, "value": rest})
+                others = math.fsum(np.delete(ead, largest))
+                rows.append(about | {"obligor_id": "", "segment": WHOLE_BOOK, "value": rest, "ead": others})
     table = contract("result.credit_obligors")
     rows.sort(key=lambda row: tuple(row[column] for column in table.key))
     return pa.Table.from_pylist(rows, schema=table.schema)
@@ -189,9 +197,10 @@ def _figures(
     for level in levels:
         value_at_risk, shortfall = estimates.var(level), estimates.es(level)
         about = estimates.method, estimates.n_paths
-        yield _sampled("VaR", level, value_at_risk, *about)
-        yield _sampled("economic_capital", level, value_at_risk, *about, less=expected)
-        yield _sampled("ES", level, shortfall, *about)
+        beyond = estimates.tail_paths(level)
+        yield _sampled("VaR", level, value_at_risk, *about, tail_paths=beyond)
+        yield _sampled("economic_capital", level, value_at_risk, *about, tail_paths=beyond, less=expected)
+        yield _sampled("ES", level, shortfall, *about, tail_paths=beyond)
         yield _granular_limit(losses.book, model, members, level)
     obligors = slice(losses.book.slices[members[0]].start, losses.book.slices[members[-1]].stop)
     yield _irb_capital(losses.book, stress, obligors)
@@ -213,6 +222,7 @@ def _sampled(
     method: str,
     n_paths: int | None,
     *,
+    tail_paths: float | None = None,
     less: float = 0.0,
 ) -> Figure:
     return Figure(
@@ -223,6 +233,7 @@ def _sampled(
         ci_high=None if estimate.ci_high is None else estimate.ci_high - less,
         ci_note=estimate.note,
         n_paths=n_paths,
+        tail_paths=tail_paths,
         method=method,
     )
 
@@ -235,9 +246,12 @@ def _contributions(
         yield from _shared(found, found.tail_shares[level].segments, level, interval_level)
         return
     by_segment, masses, method = losses.plain[portfolio.scenario], None, "plain"
+    beyond = paths_beyond(by_segment.shape[1], level)
     if isinstance(found.estimates, WeightedEstimates) and found.segment_losses is not None:
         by_segment, method = found.segment_losses, "importance"
         masses = path_masses(found.estimates.weights)
+        # Weighted paths crowd in the tail: what they are worth there counts, not the share of plain ones.
+        beyond = found.estimates.tail_paths(level)
     n_paths = by_segment.shape[1]
     total = np.zeros(n_paths)
     for segment in by_segment:
@@ -248,7 +262,6 @@ def _contributions(
         own = float(values.sum())
         scale = found.estimates.es(level).value / own if own > 0.0 else 1.0
         added = f"; plain paths, scaled by {scale:.4f} to the ES by method {found.estimates.method}"
-    beyond = paths_beyond(n_paths, level)
     half = float(ndtri(0.5 + interval_level / 2.0)) * scale * errors
     for value, reach in zip((scale * values).tolist(), half.tolist(), strict=True):
         low: float | None = value - reach

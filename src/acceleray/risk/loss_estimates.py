@@ -16,9 +16,12 @@ from acceleray.numerics.credit_importance_estimates import (
     importance_expected_loss,
     importance_expected_shortfall,
     importance_value_at_risk,
+    path_masses,
+    tail_size,
 )
 from acceleray.numerics.discrete_tail import near_ties_of_sample
 from acceleray.numerics.loss_curve_estimates import LossCurve
+from acceleray.numerics.order_statistics import paths_beyond, value_at_risk
 from acceleray.numerics.tail import Estimate, estimate_expected_shortfall, estimate_value_at_risk
 
 __all__ = ["CurveEstimates", "ExactEstimates", "LossEstimates", "PlainEstimates", "WeightedEstimates"]
@@ -37,6 +40,10 @@ class LossEstimates(Protocol):
     @property
     def n_paths(self) -> int | None:
         """Paths, or lines through the factor space, behind the figures; None where nothing is sampled."""
+        ...
+
+    def tail_paths(self, level: float) -> float | None:
+        """Count the equal paths that would know the tail as well; None where no defaults are drawn."""
         ...
 
     def expected_loss(self) -> Estimate:
@@ -79,6 +86,10 @@ class PlainEstimates:
     def n_paths(self) -> int:
         """Number of paths."""
         return int(self.losses.size)
+
+    def tail_paths(self, level: float) -> float:
+        """Count the paths beyond the level."""
+        return paths_beyond(self.losses.size, level)
 
     def expected_loss(self) -> Estimate:
         """Estimate the mean loss, with a normal interval."""
@@ -146,6 +157,12 @@ class WeightedEstimates:
         """Number of paths."""
         return int(self.losses.size)
 
+    def tail_paths(self, level: float) -> float:
+        """Return Kish's effective size of the tail."""
+        masses = path_masses(self.weights)
+        quantile = float(value_at_risk(self.losses, level=level, weights=masses))
+        return tail_size(self.losses, masses, quantile, level)
+
     def expected_loss(self) -> Estimate:
         """Estimate the mean loss."""
         return importance_expected_loss(self.losses, self.weights, confidence=self.confidence)
@@ -178,6 +195,9 @@ class ExactEstimates:
     law: LossLaw
     method: str = "exact"
     n_paths: None = None
+
+    def tail_paths(self, level: float) -> None:
+        """Return None: no default is drawn."""
 
     def expected_loss(self) -> Estimate:
         """Return the mean loss."""
@@ -221,6 +241,9 @@ class CurveEstimates:
     n_paths: int
     confidence: float
     method: str = "conditional"
+
+    def tail_paths(self, level: float) -> None:
+        """Return None: no default is drawn."""
 
     def expected_loss(self) -> Estimate:
         """Estimate the mean loss."""

@@ -1,4 +1,4 @@
-"""Monitor: were the forecasts right, have the features drifted, is the data sound, who is over a limit.
+"""Monitor: were the forecasts right, has the model drifted, is the data sound, who is over a limit.
 
 Spark groups the forecasts and the feature panel; the numbers come from `numerics.backtest` and
 `numerics.drift`, one group at a time, so that no floating-point sum crosses a shuffle.
@@ -37,12 +37,13 @@ READS = (
     "result.values",
     "result.tabulated",
     "feature.panel",
+    "params.models",
     "raw.controls",
     "raw.rejected",
     "raw.factors",
     "market.levels",
 )
-WRITES = ("check.backtest", "check.drift", "check.quality", "check.limits")
+WRITES = ("check.backtest", "check.drift", "check.health", "check.quality", "check.limits")
 ENGINE = "spark"
 
 # The positions of past days are not known until nights have been stored: today's book is held over the past.
@@ -62,12 +63,13 @@ _DRIFT_COLUMNS = pa.schema(
 
 
 def run(context: StageContext) -> None:
-    """Write the four check tables; a table that this run has committed is left alone.
+    """Write the check tables; a table that this run has committed is left alone.
 
     Raises
     ------
     UsageError
-        If the current window of the drift check reaches into its reference.
+        If the current window of the drift check, or the recent past of the health check, reaches into the
+        training period.
     InputDataError
         If a limit names an unknown portfolio or scenario.
     """
@@ -76,6 +78,7 @@ def run(context: StageContext) -> None:
         ("check.quality", _quality, "quality", "kind"),
         ("check.backtest", _backtest, "backtest", "zone"),
         ("check.drift", _drift, "drift", "status"),
+        ("check.health", _health, "health", "status"),
     )
     for name, compute, fact, column in parts:
         if context.tables.is_written(name):
@@ -203,18 +206,14 @@ def _drift(context: StageContext) -> pa.Table:
             f"monitor.drift_current_days: {monitor.drift_current_days} sessions reach into the training "
             f"period, as calibrate.out_of_time_days is {calibrate.out_of_time_days}"
         )
-    panel = _read(context, "feature.panel").where(F.col("date") <= context.as_of)
-    if calibrate.train_factors:
-        # Like with like: the model never saw the other factors.
-        panel = panel.where(F.col("factor_id").isin(*calibrate.train_factors))
-    sessions = sorted(row["date"] for row in _collect(panel.select("date").distinct()))
+    panel = _learned_from(context)
+    sessions, labelled = _sessions(panel)
     is_current = F.col("date").isin(*sessions[-monitor.drift_current_days :])
     # The model learns from rows with a known label, which leaves out each factor's first years, and not from
     # the last `out_of_time_days` sessions that have one. With too few sessions the reference is empty, and
     # the index says so.
-    is_labelled = F.col("label_long").isNotNull()
-    labelled = sorted(row["date"] for row in _collect(panel.where(is_labelled).select("date").distinct()))
     training = labelled[: -calibrate.out_of_time_days]
+    is_labelled = F.col("label_long").isNotNull()
     in_reference = (F.col("date") <= training[-1]) & is_labelled if training else F.lit(False)
     if calibrate.train_from is not None:
         in_reference &= F.col("date") >= calibrate.train_from
@@ -225,6 +224,88 @@ def _drift(context: StageContext) -> pa.Table:
     by_feature = {row["feature"]: row for row in found}
     rows = [_judge(by_feature.get(feature), feature, monitor) for feature in FEATURES]
     return pa.Table.from_pylist(rows, schema=contract("check.drift").schema)
+
+
+def _learned_from(context: StageContext) -> DataFrame:
+    """Rows of the panel that are like those the model learned from: it never saw the other factors."""
+    from pyspark.sql import functions as F  # noqa: N812 (the name every Spark reader knows)
+
+    panel = _read(context, "feature.panel").where(F.col("date") <= context.as_of)
+    factors = context.settings.calibrate.train_factors
+    return panel.where(F.col("factor_id").isin(*factors)) if factors else panel
+
+
+def _sessions(panel: DataFrame) -> tuple[list[dt.date], list[dt.date]]:
+    """Dates of the panel, and those of them with a known label, in order."""
+    is_labelled = panel["label_long"].isNotNull()
+    every = sorted(row["date"] for row in _collect(panel.select("date").distinct()))
+    labelled = sorted(row["date"] for row in _collect(panel.where(is_labelled).select("date").distinct()))
+    return every, labelled
+
+
+def _health(context: StageContext) -> pa.Table:
+    from pyspark.sql import functions as F  # noqa: N812 (the name every Spark reader knows)
+
+    from acceleray.models.early_warning.dataset import PANEL_COLUMNS
+    from acceleray.models.early_warning.files import model_path
+    from acceleray.models.early_warning.health import HealthRules, Windows, health_of_panel, recommendation
+
+    calibrate, monitor, train = context.settings.calibrate, context.settings.monitor, context.settings.train
+    if monitor.recent_days >= calibrate.out_of_time_days:
+        raise UsageError(
+            f"monitor.recent_days: {monitor.recent_days} labelled sessions leave nothing of the out-of-time "
+            f"test to compare with, as calibrate.out_of_time_days is {calibrate.out_of_time_days}"
+        )
+    drift = context.tables.read("check.drift").to_pylist()
+    (model,) = (row for row in context.tables.read("params.models").to_pylist() if row["scores"])
+    panel = _learned_from(context)
+    sessions, labelled = _sessions(panel)
+    schema = contract("check.health").schema
+    rows = [_features(drift)]
+    if len(labelled) > calibrate.out_of_time_days:
+        windows = Windows(
+            trained_to=np.datetime64(labelled[-calibrate.out_of_time_days - 1]),
+            tested_from=np.datetime64(labelled[-calibrate.out_of_time_days]),
+            recent_from=np.datetime64(labelled[-monitor.recent_days]),
+            current_from=np.datetime64(sessions[-monitor.drift_current_days]),
+        )
+        rules = HealthRules(
+            drift_warning=monitor.drift_warning,
+            drift_alert=monitor.drift_alert,
+            block_days=train.block_days,
+            n_samples=train.bootstrap_samples,
+            seed=train.seed,
+        )
+        path = model_path(context.tables.root, model["sha256"])
+        compare = health_of_panel(path, model["sha256"], windows, rules)
+        if calibrate.train_from is not None:
+            panel = panel.where(F.col("date") >= calibrate.train_from)
+        found = _collect(panel.select(*PANEL_COLUMNS).groupBy().applyInArrow(compare, _spark_schema(schema)))
+        rows += sorted(found, key=lambda row: str(row["kind"]))
+    else:
+        note = f"{len(labelled)} labelled sessions are no more than the out-of-time test"
+        rows += [
+            {"kind": kind, "status": "not_computed", "note": note} for kind in ("events", "scores", "skill")
+        ]
+    rows.append(recommendation(rows))
+    return pa.Table.from_pylist([{**row, "model_id": model["model_id"]} for row in rows], schema=schema)
+
+
+def _features(drift: list[dict[str, Any]]) -> dict[str, Any]:
+    """Sum the features' drift up by the one that drifted most."""
+    known = [row for row in drift if row["psi"] is not None]
+    if not known:
+        return {"kind": "features", "status": "not_computed", "note": "no feature has an index"}
+    worst = max(known, key=lambda row: row["psi"])
+    alerts = sum(row["status"] == "alert" for row in known)
+    return {
+        "kind": "features",
+        "status": worst["status"],
+        "value": worst["psi"],
+        "rows_reference": worst["rows_reference"],
+        "rows_current": worst["rows_current"],
+        "note": f"{worst['feature']} drifted most; {alerts} of {len(drift)} features are at the alert",
+    }
 
 
 def _judge(row: dict[str, Any] | None, feature: str, monitor: MonitorSettings) -> dict[str, Any]:

@@ -37,6 +37,8 @@ READS: tuple[str, ...] = (
     "result.scenarios",
     "result.forecasts",
     "result.credit",
+    "result.credit_curve",
+    "result.credit_obligors",
     "result.scores",
     "check.models",
     "check.calibration",
@@ -70,7 +72,7 @@ def run(context: StageContext) -> None:
     }
     tables["market.levels"] = context.tables.read("market.levels", _LEVEL_COLUMNS)
     tables["result.pnl"] = _headline_pnl(context)
-    facts = build_facts(tables, context.settings, night)
+    facts = build_facts(tables, context.settings, night, context.scenarios)
     document = to_json(facts)
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomic(context.run_directory / "report.json", text.encode())

@@ -42,7 +42,7 @@ def run(context: StageContext) -> None:
     from acceleray.models.early_warning.evaluation import evaluate
     from acceleray.models.early_warning.gate import decide
     from acceleray.models.early_warning.history import read_history
-    from acceleray.tracking.registry import Registry
+    from acceleray.tracking.registry import CHAMPION, Registry
 
     settings = context.settings
     chosen = _parameters(context.tables.read("params.early_warning"))
@@ -60,7 +60,10 @@ def run(context: StageContext) -> None:
     evaluation = evaluate(
         history.test,
         [entry.forecast for entry in entries],
-        baselines=[entry.forecast.model_id for entry in baselines],
+        rivals={
+            **{entry.forecast.model_id: entry.forecast.family for entry in baselines},
+            **({} if champion is None else {champion.forecast.model_id: CHAMPION}),
+        },
         reference=baselines[-1].forecast.model_id,
         block_days=settings.train.block_days,
         n_samples=settings.train.bootstrap_samples,
@@ -162,8 +165,13 @@ def _entry(
 
 def _register(context: StageContext, registry: Registry, candidate: _Entry, verdict: Verdict) -> None:
     from acceleray.models.early_warning.files import model_path
-    from acceleray.tracking.registry import CANDIDATE, CHAMPION
+    from acceleray.tracking.registry import CANDIDATE, CHALLENGER, CHAMPION
 
+    aliases = [CANDIDATE]
+    if verdict.passed:
+        aliases.append(CHALLENGER)
+    if verdict.promoted:
+        aliases.append(CHAMPION)
     registry.register(
         model_path(context.tables.root, candidate.sha256),
         candidate.sha256,
@@ -173,7 +181,7 @@ def _register(context: StageContext, registry: Registry, candidate: _Entry, verd
             "gate": verdict.reason[:5000],
             "approver": context.settings.train.approver or "",
         },
-        aliases=(CANDIDATE, CHAMPION) if verdict.promoted else (CANDIDATE,),
+        aliases=aliases,
     )
 
 
@@ -227,7 +235,8 @@ def _models(
         if entry.sha256 == champion_sha256:
             role = "champion"
         else:
-            role = "candidate" if entry is candidate else "baseline"
+            standing = "challenger" if verdict.passed else "candidate"
+            role = standing if entry is candidate else "baseline"
         if entry is candidate:
             already = role == "champion" and not verdict.promoted
             reason = f"champion already; tonight: {verdict.reason}" if already else verdict.reason

@@ -1,4 +1,8 @@
-"""The model registry in MLflow: versions with their SHA-256, and the aliases candidate and champion."""
+"""The model registry in MLflow: versions with their SHA-256, and three aliases.
+
+`CANDIDATE` is the latest one trained, `CHALLENGER` the latest that beat every rival, `CHAMPION` the one that
+scores.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,9 @@ from pathlib import Path
 
 from acceleray.errors import EngineUnavailableError, LineageError
 
-__all__ = ["CANDIDATE", "CHAMPION", "Registry"]
+__all__ = ["CANDIDATE", "CHALLENGER", "CHAMPION", "Registry"]
 
-CANDIDATE, CHAMPION = "candidate", "champion"
+CANDIDATE, CHALLENGER, CHAMPION = "candidate", "challenger", "champion"
 _HASH = "sha256"
 
 

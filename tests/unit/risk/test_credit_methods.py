@@ -196,3 +196,48 @@ def test_an_unknown_segment_is_named():
     losses = credit_losses(loans(10), [], settings(correlation={"a": 0.1, "b": 0.1}))
     with pytest.raises(UsageError, match="segment: 'c' is not in the book"):
         losses.var(0.99, segment="c")
+
+
+def test_obligors_of_the_tail_carry_what_the_scenario_makes_of_them():
+    losses = credit_losses(loans(600, loadings=4), [BASE, RECESSION], settings(method="conditional"))
+    place = {str(name): number for number, name in enumerate(losses.book.obligor_ids)}
+    rows = obligors_table(losses, levels=LEVELS, count=20).to_pylist()
+    stresses = {stress.scenario: stress for stress in losses.stresses}
+    for row in rows:
+        if row["obligor_id"]:
+            at, stress = place[row["obligor_id"]], stresses[row["scenario"]]
+            expected = (losses.book.ead[at], stress.default_prob[at], stress.lgd[at])
+            assert (row["ead"], row["default_prob"], row["lgd"]) == expected
+    listed = [row["ead"] for row in rows if (row["scenario"], row["measure"], row["level"]) == LISTED]
+    assert len(listed) == 21
+    assert math.fsum(listed) == pytest.approx(losses.book.ead.sum(), rel=1e-12)
+
+
+LISTED = ("base", "ES_contribution", 0.99)
+
+
+def test_methods_that_draw_say_how_many_paths_their_tail_is_worth():
+    book = loans(600, loadings=4)
+    worth = {}
+    for method in ("plain", "importance", "conditional"):
+        losses = credit_losses(book, [BASE], settings(method=method))
+        rows = credit_table(losses, levels=LEVELS, interval_level=0.95).to_pylist()
+        worth[method] = {
+            row["level"]: row["tail_paths"] for row in rows if (row["segment"], row["measure"]) == ("*", "ES")
+        }
+    assert worth["plain"] == {0.95: pytest.approx(400.0), 0.99: pytest.approx(80.0)}
+    # Weighted paths are aimed at the tail, and cannot be worth more than all there are.
+    assert worth["plain"][0.99] < worth["importance"][0.99] <= FEW["n_paths"]
+    assert worth["conditional"] == {0.95: None, 0.99: None}
+
+
+def test_contributions_from_weighted_paths_have_intervals_where_their_tail_is_worth_it():
+    losses = credit_losses(
+        loans(60, loadings=4), [], settings(method="importance", n_paths=2016, levels=(0.999,))
+    )
+    assert losses.method()[0] == "importance"
+    rows = credit_table(losses, levels=(0.999,), interval_level=0.95).to_pylist()
+    parts = [row for row in rows if row["measure"] == "ES_contribution"]
+    assert {row["method"] for row in parts} == {"importance"}
+    # Of as many plain paths two would lie beyond the level, too few for an interval.
+    assert all(row["ci_low"] < row["value"] < row["ci_high"] for row in parts)

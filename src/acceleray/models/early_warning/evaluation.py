@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,12 +67,12 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Candidate minus baseline on the same resampled blocks.
+    """Candidate minus a rival on the same resampled blocks.
 
     Parameters
     ----------
     against : str
-        Family of the baseline.
+        Name of the rival: the family of a baseline, or ``champion``.
     average_precision : Estimate
         Positive is better.
     brier : Estimate
@@ -93,7 +93,7 @@ class Evaluation:
     metrics, calibration : pyarrow.Table
         Rows of ``check.models`` and ``check.calibration``.
     comparisons : tuple of Comparison
-        The first forecast against each of the baselines.
+        The first forecast against each of its rivals.
     average_precision : dict of str to float
         By model.
     """
@@ -108,7 +108,7 @@ def evaluate(
     test: Samples,
     forecasts: Sequence[Forecast],
     *,
-    baselines: Sequence[str],
+    rivals: Mapping[str, str],
     reference: str,
     block_days: int,
     n_samples: int,
@@ -120,8 +120,8 @@ def evaluate(
     ----------
     forecasts : sequence of Forecast
         The candidate first.
-    baselines : sequence of str
-        `model_id` of the forecasts that the candidate is compared with.
+    rivals : mapping of str to str
+        `model_id` of each forecast that the candidate is compared with, and its name in the comparison.
     reference : str
         `model_id` that Brier skill is measured against: ``1 - brier / brier of reference``.
     block_days, n_samples, seed : int
@@ -202,22 +202,19 @@ def evaluate(
             )
 
     candidate = forecasts[0].model_id
-    family = {forecast.model_id: forecast.family for forecast in forecasts}
     comparisons = []
-    for baseline in baselines:
+    for rival, name in rivals.items():
         differences = [
             add(
                 candidate,
-                f"{metric}_minus_{family[baseline]}",
-                points[candidate][part] - points[baseline][part],
-                resampled[candidate][part] - resampled[baseline][part],
+                f"{metric}_minus_{name}",
+                points[candidate][part] - points[rival][part],
+                resampled[candidate][part] - resampled[rival][part],
                 "paired on the same blocks",
             )
             for part, metric in enumerate(("average_precision", "brier"))
         ]
-        comparisons.append(
-            Comparison(against=family[baseline], average_precision=differences[0], brier=differences[1])
-        )
+        comparisons.append(Comparison(against=name, average_precision=differences[0], brier=differences[1]))
     return Evaluation(
         metrics=pa.Table.from_pylist(rows, schema=contract("check.models").schema),
         calibration=pa.Table.from_pylist(bins, schema=contract("check.calibration").schema),

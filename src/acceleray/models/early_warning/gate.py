@@ -1,4 +1,4 @@
-"""The gate to champion: evidence against both baselines, and a person who stands behind it."""
+"""The gate to champion: evidence against every rival, and a person who stands behind it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,18 @@ __all__ = ["Verdict", "decide"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Whether the candidate becomes champion, and why."""
+    """What becomes of the candidate, and why.
 
+    Parameters
+    ----------
+    passed : bool
+        The evidence is there: the candidate is at least the challenger.
+    promoted : bool
+        And somebody stands behind it: it becomes champion.
+    reason : str
+    """
+
+    passed: bool
     promoted: bool
     reason: str
 
@@ -24,23 +34,28 @@ def decide(comparisons: Sequence[Comparison], *, approver: str | None) -> Verdic
     Parameters
     ----------
     comparisons : sequence of Comparison
-        Candidate minus each baseline on the out-of-time test.
+        Candidate minus each baseline, and minus the champion where there is one, on the out-of-time test.
     approver : str or None
         Who stands behind a promotion.
 
     Notes
     -----
-    The candidate is promoted if against *every* baseline its average precision is higher and its Brier score
+    The candidate is promoted if against *every* rival its average precision is higher and its Brier score
     lower, each with an interval of the paired difference that excludes zero; and if an approver is named. A
-    difference whose interval includes zero flips with the seed of the search: it is no evidence.
+    difference whose interval includes zero flips with the seed of the search: it is no evidence. With the
+    evidence and without an approver the candidate is the challenger.
     """
     failures = [failure for comparison in comparisons for failure in _failures(comparison)]
     if failures:
-        return Verdict(promoted=False, reason="; ".join(failures))
+        return Verdict(passed=False, promoted=False, reason="; ".join(failures))
     evidence = "better than " + " and ".join(comparison.against for comparison in comparisons)
     if approver is None:
-        return Verdict(promoted=False, reason=f"{evidence} out of time, but train.approver names nobody")
-    return Verdict(promoted=True, reason=f"{evidence} out of time; approved by {approver}")
+        return Verdict(
+            passed=True,
+            promoted=False,
+            reason=f"{evidence} out of time: challenger, but train.approver names nobody",
+        )
+    return Verdict(passed=True, promoted=True, reason=f"{evidence} out of time; approved by {approver}")
 
 
 def _failures(comparison: Comparison) -> list[str]:

@@ -19,7 +19,13 @@ def evaluation():
         Forecast(model_id="b", family="base_rate", probabilities=np.full(4000, 0.15), threshold=0.99),
     ]
     result = evaluate(
-        test, forecasts, baselines=["l", "b"], reference="b", block_days=20, n_samples=300, seed=7
+        test,
+        forecasts,
+        rivals={"l": "logistic", "b": "base_rate"},
+        reference="b",
+        block_days=20,
+        n_samples=300,
+        seed=7,
     )
     return test, forecasts, result
 

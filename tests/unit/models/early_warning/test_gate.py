@@ -34,6 +34,8 @@ GOOD = against("base_rate", 0.1, 0.05, -0.01)
 def test_the_rule(other, approver, promoted, says):
     verdict = decide([other, GOOD], approver=approver)
     assert verdict.promoted is promoted
+    # Without an approver the evidence stands all the same.
+    assert verdict.passed is (promoted or approver is None)
     assert says in verdict.reason
 
 
@@ -42,3 +44,9 @@ def test_every_failed_comparison_is_named():
     reason = decide([against("logistic", 0.1, -0.1, 0.1), bad], approver=None).reason
     assert reason.count("against logistic") == 2
     assert reason.count("against base_rate") == 2
+
+
+def test_a_champion_is_a_rival_like_any_other():
+    verdict = decide([GOOD, against("champion", 0.01, -0.02, -0.001)], approver="A. Person")
+    assert not verdict.passed
+    assert "against champion, but its 95% interval" in verdict.reason

@@ -1,0 +1,1 @@
+"""Models of any table of numbers and categories: families, search, distributed training, scoring."""
