@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numba import njit
+from numba.core import caching
 
 import acceleray
 from acceleray.numerics.compilation import compiled, compiled_checked
@@ -80,3 +82,13 @@ def test_division_by_zero() -> None:
     assert _divide(1.0, 0.0) == np.inf
     with pytest.raises(ZeroDivisionError):
         _divide_checked(1.0, 0.0)
+
+
+def test_without_a_place_for_machine_code_each_process_compiles(monkeypatch) -> None:
+    def double(x):
+        return 2.0 * x
+
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
+    with pytest.raises(RuntimeError, match="no locator available"):
+        njit(cache=True)(double)
+    assert compiled(double)(21.0) == 42.0
