@@ -439,6 +439,20 @@ def _data_tables(*, partial: bool) -> dict[str, list[dict[str, Any]]]:
             },
             {"feature": "return_1d", "psi": 0.02, "status": "ok", "rows_reference": 9, "rows_current": 9},
         ],
+        "check.health": [
+            {"kind": "features", "status": "warning", "value": 0.23, "note": "volatility_ratio drifted most"},
+            {"kind": "scores", "status": "ok", "value": 0.04, "note": "population stability index"},
+            {"kind": "events", "status": "ok", "value": 0.001, "ci_low": -0.01, "ci_high": 0.012},
+            {
+                "kind": "skill",
+                "status": "alert",
+                "value": -0.08,
+                "ci_low": -0.12,
+                "ci_high": -0.03,
+                "note": "Brier skill +0.0200 after +0.1000",
+            },
+            {"kind": "recommendation", "status": "retrain", "note": "alert: skill"},
+        ],
         "check.quality": [
             {"kind": "aged", "subject": "BAA", "severity": "warning", "detail": "27 days old", "value": 27.0}
         ],

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
 from acceleray.engines import ray as engine
 from acceleray.errors import StorageError
@@ -96,6 +97,25 @@ def test_the_search_is_what_a_plain_loop_finds(night):
                 break
         assert (row["rounds"], row["score"]) == (report.rounds, report.score)
         assert row["stopped_early"] == (report.rounds < settings.max_rounds)
+
+
+def test_the_night_writes_a_card_of_its_candidate(night):
+    context, _ = night
+    card = (context.run_directory / "model_card.md").read_text()
+    (candidate,) = (row for row in rows(context, "params.models") if row["family"] == "xgboost")
+    assert card.startswith(f"# Model card: {candidate['model_id']}\n")
+    assert f"| Gate | {candidate['reason']} |" in card
+    assert candidate["sha256"] in card
+    metrics = {
+        row["metric"]: row
+        for row in rows(context, "check.models")
+        if row["model_id"] == candidate["model_id"]
+    }
+    precision = metrics["average_precision"]
+    assert f"| average precision | {precision['value']:.4f} | {precision['ci_low']:.4f} to" in card
+    client = MlflowClient(context.tracking_uri)
+    artifacts = [item.path for item in client.list_artifacts(context.mlflow_run_id, "model")]
+    assert "model/model_card.md" in artifacts
 
 
 def test_the_trained_model_is_worth_its_name(night):

@@ -249,6 +249,17 @@ def _early_warning(tables: Tables, settings: Settings) -> f.EarlyWarning | None:
             for row in rows(tables["check.calibration"], model_id=model_id)
             if row["rows"]
         ),
+        health=tuple(
+            f.HealthFact(
+                kind=row["kind"],
+                status=row["status"],
+                estimate=f.Estimate(
+                    value=row["value"], ci_low=row["ci_low"], ci_high=row["ci_high"], note=None
+                ),
+                note=row["note"],
+            )
+            for row in rows(tables["check.health"])
+        ),
         horizon_days=settings.features.horizon_days,
         threshold_quantile=settings.features.threshold_quantile,
     )

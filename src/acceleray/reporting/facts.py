@@ -32,6 +32,7 @@ __all__ = [
     "Excluded",
     "Facts",
     "Headline",
+    "HealthFact",
     "LimitFact",
     "MethodCell",
     "MethodRow",
@@ -315,6 +316,16 @@ class CalibrationPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HealthFact:
+    """One finding about the scoring model, or what they recommend."""
+
+    kind: str
+    status: str
+    estimate: Estimate
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EarlyWarning:
     """The queue and what its model is worth."""
 
@@ -328,6 +339,7 @@ class EarlyWarning:
     models: tuple[ModelFact, ...]
     metrics: tuple[ModelMetric, ...]
     calibration: tuple[CalibrationPoint, ...]
+    health: tuple[HealthFact, ...]
     horizon_days: int
     threshold_quantile: float
 

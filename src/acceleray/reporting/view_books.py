@@ -136,6 +136,7 @@ def _model(found: Cursor) -> dict[str, Any] | None:
         "verdict": () if candidate is None else _verdict(candidate),
         "tone": "" if candidate is None or candidate["promoted"].value else "warn",
         "comparisons": _comparisons(metrics),
+        "health": _health(list(found["health"])),
         "source": "" if used is None else f"Scores above: {_model_name(by_id, used)}.",
         "period": _period(models),
         "blocks": ()
@@ -201,6 +202,24 @@ def _period(models: list[Cursor]) -> Rich:
     if tested["trained_from"].is_absent:
         return text
     return (*text, "; trained on ", *span(tested["trained_from"], tested["trained_to"]))
+
+
+def _health(findings: list[Cursor]) -> Rich:
+    """Say what the monitor recommends, and name every finding that is more than ok."""
+    advice = next((x for x in findings if x["kind"].value == "recommendation"), None)
+    if advice is None:
+        return ()
+    word = "Train it again" if advice["status"].value == "retrain" else "Keep it"
+    parts: list[Rich] = []
+    for finding in findings:
+        status = finding["status"].value
+        if finding["kind"].value == "recommendation" or status == "ok":
+            continue
+        said = status.replace("_", " ")
+        parts.append(
+            (f"{finding['kind'].value} ", figure(finding["status"], said), f" ({finding['note'].value})")
+        )
+    return (figure(advice["status"], word), ": " if parts else "", *joined(parts, "; "), ".")
 
 
 def _model_name(by_id: dict[str, Cursor], id_: str) -> str:

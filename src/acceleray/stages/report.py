@@ -44,6 +44,7 @@ READS: tuple[str, ...] = (
     "check.calibration",
     "check.backtest",
     "check.drift",
+    "check.health",
     "check.quality",
     "check.limits",
 )

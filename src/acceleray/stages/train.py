@@ -74,10 +74,34 @@ def run(context: StageContext) -> None:
     _register(context, registry, candidate, verdict)
     _open_registry(context, registry, baselines, evaluation)
     models = _models(history, entries, evaluation, verdict, chosen, registry)
+    _write_card(context, registry, models, evaluation.metrics, chosen)
     context.tables.write("check.models", evaluation.metrics)
     context.tables.write("check.calibration", evaluation.calibration)
     context.tables.write("params.models", models)
     context.progress(f"{'promoted' if verdict.promoted else 'not promoted'}: {verdict.reason}")
+
+
+def _write_card(
+    context: StageContext, registry: Registry, models: pa.Table, metrics: pa.Table, chosen: dict[str, float]
+) -> None:
+    from acceleray.lake.files import write_atomic
+    from acceleray.models.early_warning.card import model_card
+
+    settings = context.settings
+    card = model_card(
+        models.to_pylist()[0],
+        metrics.to_pylist(),
+        chosen,
+        project=settings.name,
+        horizon_days=settings.features.horizon_days,
+        threshold_quantile=settings.features.threshold_quantile,
+        seed=settings.train.seed,
+        n_workers=settings.train.n_workers,
+    )
+    path = context.run_directory / "model_card.md"
+    write_atomic(path, card.encode())
+    if context.mlflow_run_id is not None:
+        registry.attach(path, context.mlflow_run_id)
 
 
 def _parameters(table: pa.Table) -> dict[str, float]:

@@ -111,6 +111,19 @@ class Registry:
             raise LineageError(f"{self._name}: {sha256} cannot be registered: {error}") from error
         return Version(number=number, sha256=sha256)
 
+    def attach(self, file: Path, mlflow_run_id: str) -> None:
+        """Keep a file, such as a model card, beside the model files of a run.
+
+        Raises
+        ------
+        LineageError
+            If the store does not take it.
+        """
+        try:
+            self._client.log_artifact(mlflow_run_id, str(file), "model")
+        except self._failure as error:
+            raise LineageError(f"{self._name}: {file} cannot be attached: {error}") from error
+
     def _aliases(self) -> dict[str, str]:
         model = self._client.get_registered_model(self._name)
         return {alias: str(number) for alias, number in model.aliases.items()}
