@@ -22,6 +22,13 @@ CONFIGURATION = {
         "subsample": 0.7,
         "colsample_bytree": 0.7,
     },
+    "lightgbm": {
+        "num_leaves": 8,
+        "learning_rate": 0.2,
+        "min_data_in_leaf": 10,
+        "bagging_fraction": 0.7,
+        "feature_fraction": 0.7,
+    },
 }
 
 
@@ -160,7 +167,7 @@ def test_rows_of_another_shape_are_refused(name, rows, model):
 def test_infinite_values_are_refused(name, rows):
     values = rows.values.copy()
     values[3, 0] = np.inf
-    with pytest.raises(SchemaError, match="infinite"):
+    with pytest.raises(SchemaError, match="income has infinite"):
         begin(name, Rows(values=values, labels=rows.labels))
 
 
