@@ -138,8 +138,8 @@ class Network:
         Notes
         -----
         An input gives its distance from the mean times the mean slope of the margin on the straight way
-        between them; the columns of a category, or of a number and its gap, are summed. The sum over inputs is
-        the margin less that of the mean row, up to the error of a Gauss-Legendre rule with 32 nodes in float64.
+        between them; the columns of a category, or of a number and its gap, are summed. They sum to the
+        margin less that of the mean row, up to the error of a Gauss-Legendre rule with 32 nodes in float64.
 
         References
         ----------
