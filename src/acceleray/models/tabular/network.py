@@ -53,7 +53,8 @@ _FARTHEST = np.float32(10.0)
 _PATH_NODES = 32
 # Purposes of random streams.
 _START, _SHUFFLE = 0, 1
-_OPTIMISER_STATE = ("step", "exp_avg", "exp_avg_sq")
+# AdamW's usual constants.
+_FIRST_DECAY, _SECOND_DECAY, _SMALL = 0.9, 0.999, 1e-8
 
 Tensors = dict[str, Any]
 
@@ -91,9 +92,10 @@ class _File:
     """What the safetensors hold."""
 
     epochs: int
+    steps: int
     weights: Tensors
     moments: Tensors
-    """Of the optimiser: ``<moment>.<weight>``."""
+    """Running means of gradients, ``first.<weight>``, and of their squares, ``second.<weight>``."""
     scale: _Scale
     centre: npt.NDArray[np.float32]
 
@@ -187,20 +189,27 @@ class NetworkLearner:
         self._signature = signature
         self._seed = seed
         self._peers = peers
+        self._learning_rate = float(configuration["learning_rate"])
+        self._weight_decay = float(configuration["weight_decay"])
         self._batch = -(-int(configuration["batch_size"]) // peers.size)
         self._n_steps = int(_over_ranks([-(-len(rows.labels) // self._batch)], peers, largest=True)[0])
         n_layers, n_hidden = int(configuration["n_layers"]), int(configuration["n_hidden"])
         sizes = [sum(_widths(signature)), *[n_hidden] * n_layers, 1]
-        moments: Tensors = {}
         with _one_thread():
             if checkpoint is None:
-                self._epochs = 0
+                self._epochs, self._steps = 0, 0
                 self._scale, self._centre, rate = _describe(rows, signature, peers)
                 self._weights = _start(sizes, rate, seed)
+                self._moments = {
+                    f"{order}.{name}": torch.zeros_like(tensor)
+                    for name, tensor in self._weights.items()
+                    for order in ("first", "second")
+                }
             else:
                 file = _read(checkpoint, signature)
-                self._epochs, self._scale, self._centre = file.epochs, file.scale, file.centre
-                self._weights, moments = file.weights, file.moments
+                self._epochs, self._steps = file.epochs, file.steps
+                self._scale, self._centre = file.scale, file.centre
+                self._weights, self._moments = file.weights, file.moments
                 shapes = {name: tuple(tensor.shape) for name, tensor in self._weights.items()}
                 if shapes != _shapes(sizes):
                     raise UsageError(
@@ -209,15 +218,6 @@ class NetworkLearner:
                     )
         for tensor in self._weights.values():
             tensor.requires_grad_()
-        self._optimiser = torch.optim.AdamW(
-            self._weights.values(),
-            lr=float(configuration["learning_rate"]),
-            weight_decay=float(configuration["weight_decay"]),
-            foreach=False,
-        )
-        if self._epochs:
-            for name, tensor in self._weights.items():
-                self._optimiser.state[tensor] = {key: moments[f"{key}.{name}"] for key in _OPTIMISER_STATE}
 
     @property
     def rounds(self) -> int:
@@ -248,11 +248,17 @@ class NetworkLearner:
 
     def content(self) -> bytes:
         """Weights, scale and the optimiser's moments as safetensors."""
-        state = {name: tensor.detach() for name, tensor in self._weights.items()}
-        for name, tensor in self._weights.items():
-            for key, value in self._optimiser.state.get(tensor, {}).items():
-                state[f"{key}.{name}"] = value
-        return _write(state, self._scale, self._centre, self._epochs, self._signature)
+        return _write(
+            _File(
+                epochs=self._epochs,
+                steps=self._steps,
+                weights={name: tensor.detach() for name, tensor in self._weights.items()},
+                moments=self._moments,
+                scale=self._scale,
+                centre=self._centre,
+            ),
+            self._signature,
+        )
 
     def _epoch(self) -> None:
         random = np.random.default_rng([self._seed, _SHUFFLE, self._epochs, self._peers.rank])
@@ -261,22 +267,32 @@ class NetworkLearner:
             chosen = order[step * self._batch : (step + 1) * self._batch]
             inputs = torch.from_numpy(self._scale.encode(self._rows.values[chosen], self._signature))
             labels = torch.from_numpy(self._rows.labels[chosen])
-            self._optimiser.zero_grad()
-            margins = _margins(self._weights, inputs)
-            binary_cross_entropy_with_logits(margins, labels, reduction="sum").backward()
-            self._share_gradients(len(chosen))
-            self._optimiser.step()
+            loss = binary_cross_entropy_with_logits(_margins(self._weights, inputs), labels, reduction="sum")
+            gradients = torch.autograd.grad(loss, list(self._weights.values()))
+            self._step(self._over_ranks(gradients, len(chosen)))
 
-    def _share_gradients(self, n_rows: int) -> None:
-        tensors = list(self._weights.values())
-        flat = torch.cat([*(tensor.grad.ravel() for tensor in tensors), torch.tensor([float(n_rows)])])
+    def _over_ranks(self, gradients: Sequence[Any], n_rows: int) -> list[Any]:
+        """Average gradient over the rows of all ranks in this step."""
+        flat = torch.cat([*(each.ravel() for each in gradients), torch.tensor([float(n_rows)])])
         if self._peers.size > 1:
             torch.distributed.all_reduce(flat)
-        flat /= flat[-1].item()
-        first = 0
-        for tensor in tensors:
-            tensor.grad.copy_(flat[first : first + tensor.numel()].view_as(tensor))
-            first += tensor.numel()
+        parts = (flat[:-1] / flat[-1]).split([each.numel() for each in gradients])
+        return [part.view_as(each) for part, each in zip(parts, gradients, strict=True)]
+
+    def _step(self, gradients: Sequence[Any]) -> None:
+        """Move the weights as AdamW does (Loshchilov, Hutter, 2019).
+
+        PyTorch's own class imports a compiler first, which costs every worker seconds.
+        """
+        self._steps += 1
+        with torch.no_grad():
+            for (name, weight), gradient in zip(self._weights.items(), gradients, strict=True):
+                first, second = self._moments[f"first.{name}"], self._moments[f"second.{name}"]
+                first.lerp_(gradient, 1.0 - _FIRST_DECAY)
+                second.mul_(_SECOND_DECAY).addcmul_(gradient, gradient, value=1.0 - _SECOND_DECAY)
+                spread = (second / (1.0 - _SECOND_DECAY**self._steps)).sqrt_().add_(_SMALL)
+                weight.mul_(1.0 - self._learning_rate * self._weight_decay)
+                weight.sub_(first / spread * (self._learning_rate / (1.0 - _FIRST_DECAY**self._steps)))
 
 
 class NetworkFamily:
@@ -418,18 +434,17 @@ def _over_ranks(
     return own
 
 
-def _write(
-    state: Tensors, scale: _Scale, centre: npt.NDArray[np.float32], epochs: int, signature: Signature
-) -> bytes:
+def _write(file: _File, signature: Signature) -> bytes:
     facts = {
-        "epochs": epochs,
+        "epochs": file.epochs,
+        "steps": file.steps,
         "inputs": list(signature.names),
         "inputs_sha256": features_sha256(signature),
     }
-    numbers = {"means": scale.means, "deviations": scale.deviations, "centre": centre}
-    tensors = {**state, **{name: torch.from_numpy(each) for name, each in numbers.items()}}
+    numbers = {"means": file.scale.means, "deviations": file.scale.deviations, "centre": file.centre}
+    tensors = {name: torch.from_numpy(each) for name, each in numbers.items()}
     # One entry: safetensors does not promise an order of several.
-    return bytes(save(tensors, {"acceleray": json.dumps(facts)}))
+    return bytes(save({**file.weights, **file.moments, **tensors}, {"acceleray": json.dumps(facts)}))
 
 
 def _read(content: bytes, signature: Signature) -> _File:
@@ -438,7 +453,8 @@ def _read(content: bytes, signature: Signature) -> _File:
         # Eight bytes tell the length of a header in JSON; the library gives its own entries for files only.
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         facts = json.loads(header["__metadata__"]["acceleray"])
-        epochs, names, inputs = int(facts["epochs"]), list(facts["inputs"]), facts["inputs_sha256"]
+        epochs, steps = int(facts["epochs"]), int(facts["steps"])
+        names, inputs = list(facts["inputs"]), facts["inputs_sha256"]
         means, deviations, centre = (state.pop(name).numpy() for name in ("means", "deviations", "centre"))
         n_columns, *n_hidden = (
             tensor.shape[1] for name, tensor in sorted(state.items()) if name.startswith("weight.")
@@ -457,13 +473,17 @@ def _read(content: bytes, signature: Signature) -> _File:
         )
     weights = {name: each for name, each in state.items() if name.startswith(("weight.", "bias."))}
     found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if {
+        f"{order}.{name}" for name in weights for order in ("first", "second")
+    } != state.keys() - weights.keys():
+        raise SchemaError("The model file lacks the state of its training, or holds something else")
     if n_columns != sum(_widths(signature)) or found != _shapes([n_columns, *n_hidden, 1]):
         raise SchemaError(f"The layers of the network do not fit together: {found}")
     if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
         raise SchemaError("The network has weights that are no finite numbers")
     moments = {name: each for name, each in state.items() if name not in weights}
     scale = _Scale(means=means, deviations=deviations)
-    return _File(epochs=epochs, weights=weights, moments=moments, scale=scale, centre=centre)
+    return _File(epochs=epochs, steps=steps, weights=weights, moments=moments, scale=scale, centre=centre)
 
 
 @contextmanager
