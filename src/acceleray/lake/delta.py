@@ -43,6 +43,7 @@ from acceleray.lake.files import sync
 
 __all__ = [
     "Commit",
+    "check_table",
     "commit_files",
     "commit_written",
     "committed_version",
@@ -175,6 +176,29 @@ def commit_files(root: Path, contract: TableContract, files: list[Path], *, run_
     described = _describe(contract, -1, _read_files(contract, [str(file) for file in files], contract.schema))
     version = _transact(root, contract, adds, run_id)
     return replace(described, version=version)
+
+
+def check_table(root: Path, contract: TableContract) -> None:
+    """Refuse, before any work, a table that has other columns than the contract; none at all is fine.
+
+    Raises
+    ------
+    SchemaError
+        If a column differs; with its name.
+    """
+    table = open_table(root, contract)
+    if table is None:
+        return
+    found, expected = (
+        {field["name"]: field["type"] for field in json.loads(schema.to_json())["fields"]}
+        for schema in (table.schema(), _delta_schema(contract))
+    )
+    odd = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    if odd:
+        raise SchemaError(
+            f"{contract.name}: column {odd[0]} was {found.get(odd[0])}, expected {expected.get(odd[0])}",
+            hint="Write to another folder, or with the columns that the table was made with.",
+        )
 
 
 def commit_written(

@@ -15,7 +15,16 @@ from acceleray.errors import SchemaError, StorageError
 from acceleray.models.tabular.score_inputs import Piece
 from acceleray.models.tabular.signature import Feature, Signature
 
-__all__ = ["amounts", "faults", "groups_of", "place", "read_rows", "refusal", "unseen_category", "unseen_words"]
+__all__ = [
+    "amounts",
+    "faults",
+    "groups_of",
+    "place",
+    "read_rows",
+    "refusal",
+    "unseen_category",
+    "unseen_words",
+]
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -204,7 +204,9 @@ class Scorer:
             values, good, why_not = self._encode(batch, exposure, piece, start)
             predicted = self._model.predict(values)
             if not ((predicted >= 0.0) & (predicted <= 1.0)).all():
-                raise NumericalError(f"{place(piece, start)} and after: the model gave a score outside [0, 1]")
+                raise NumericalError(
+                    f"{place(piece, start)} and after: the model gave a score outside [0, 1]"
+                )
             scores = np.full(good.size, np.nan)
             scores[good] = predicted
             codes = np.full(good.size, -1, dtype=np.int32)
@@ -231,13 +233,17 @@ class Scorer:
             except SchemaError as error:
                 bad = faults(batch, self._signature, job.keys, exposure)
                 if not bad:
-                    raise SchemaError(f"{place(piece, start)} and after: {error.message}", error.hint) from error
+                    raise SchemaError(
+                        f"{place(piece, start)} and after: {error.message}", error.hint
+                    ) from error
         else:
             bad = faults(batch, self._signature, job.keys, exposure)
         if job.bad_rows == "error":
             raise refusal(piece, start + min(bad), bad[min(bad)])
         good[list(bad)] = False
-        words = [f"{place(piece, start + row)}: {bad[row]}" if row in bad else None for row in range(good.size)]
+        words = [
+            f"{place(piece, start + row)}: {bad[row]}" if row in bad else None for row in range(good.size)
+        ]
         return self._signature.encode(batch.filter(pa.array(good))), good, pa.array(words, pa.string())
 
     def _candidates(
