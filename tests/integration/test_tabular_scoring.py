@@ -48,7 +48,7 @@ def project(model, tmp_path):
 
 
 def table(out: Path, name: str, run_id: str = "r1") -> pa.Table:
-    rows = pa.table(DeltaTable(str(out / name)).to_pyarrow_table(partitions=[("run_id", "=", run_id)]))
+    rows = pa.table(DeltaTable(str(out / name)).to_pyarrow_table(filters=[("run_id", "=", run_id)]))
     return rows.drop_columns("run_id")
 
 
