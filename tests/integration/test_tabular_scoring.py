@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import threading
@@ -19,8 +20,10 @@ from deltalake import DeltaTable, write_deltalake
 from acceleray.engines import ray as engine
 from acceleray.errors import MissingDataError, SchemaError, StorageError, UsageError
 from acceleray.models.tabular import scoring
-from acceleray.models.tabular.artifact import load
+from acceleray.models.tabular.artifact import load, save
+from acceleray.models.tabular.family import family
 from acceleray.models.tabular.scoring import DeltaVersion, score_files
+from acceleray.models.tabular.signature import Feature, Rows, Signature
 from tests.scoring_tables import arguments, make_rows, save_model, write_files
 
 pytestmark = pytest.mark.engines
@@ -93,8 +96,8 @@ def test_any_number_of_actors_gives_the_rows_of_a_plain_loop(project):
     assert len(hashes) == 1
     assert queues[0].equals(queues[1])
     assert queues[0].equals(queues[2])
-    # Shards: five of 300 rows or so, cut at row groups and not at the ends of files.
-    assert facts.shards == 7
+    # Of 250 rows or a little more, cut at row groups and not at the ends of files.
+    assert facts.shards == 6
 
     ranked = sorted(expected, key=lambda row: (-abs(row["exposure"]) * row["score"], row["account_id"]))[:10]
     queue = queues[0].to_pylist()
@@ -320,3 +323,43 @@ def test_delta_knows_the_range_of_every_part(project):
             values = part[name].to_pylist()
             assert (action[f"min.{name}"], action[f"max.{name}"]) == (min(values), max(values))
         assert action["null_count.why_not"] == part.num_rows
+
+
+FULL = pytest.mark.skipif(
+    os.environ.get("ACCELERAY_FAULT") != "full", reason="part of the full fault suite: make fault"
+)
+
+
+@FULL
+def test_memory_does_not_grow_with_the_rows(tmp_path):
+    signature = Signature(features=tuple(Feature(name=f"f{number}") for number in range(40)), label="y")
+    random = np.random.default_rng(1)
+    values = random.standard_normal((2_000, 40), dtype=np.float32)
+    learner = family("xgboost").begin(
+        Rows(values=values, labels=(values[:, 0] > 1).astype(np.float32)), signature, {"max_depth": 3}, seed=1
+    )
+    learner.advance(5)
+    model_id = save(tmp_path / "models", learner.content(), family="xgboost", signature=signature, facts={})
+    columns = random.standard_normal((40, 200_000), dtype=np.float32)
+    rows = pa.table({name: columns[number] for number, name in enumerate(signature.names)})
+    files = []
+    for number in range(10):
+        key = pa.array(range(number * 200_000, (number + 1) * 200_000), pa.int64())
+        files.append(tmp_path / f"rows-{number}.parquet")
+        pq.write_table(rows.append_column("account_id", key), files[-1], row_group_size=50_000)
+    # Whatever grows in this process while it scores counts, not what the test itself has used.
+    peaks = {}
+    for count in (1, 10):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        facts = score_files(
+            files[:count],
+            **arguments(
+                tmp_path, model_id, exposure=None, run_id=f"n{count}", shard_rows=100_000, batch_rows=50_000
+            ),
+        )
+        assert facts.rows == count * 200_000
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+        peaks[count] = facts.peak_bytes, grown
+    # Ten times the rows are 288 MB more of input, and 43 MB more of scores.
+    assert peaks[10][0] - peaks[1][0] < 30e6
+    assert peaks[10][1] < 30e6

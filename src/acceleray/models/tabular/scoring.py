@@ -15,11 +15,10 @@ and the commit in the log.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +33,7 @@ from acceleray.lake.files import write_atomic
 from acceleray.lake.lock import project_lock
 from acceleray.models.tabular.artifact import load
 from acceleray.models.tabular.score_inputs import DeltaVersion, Inputs, Shard, open_inputs
+from acceleray.models.tabular.score_journal import Journal, Request
 from acceleray.models.tabular.score_pool import ScorerPool
 from acceleray.models.tabular.score_queue import BUCKETS, Buckets, candidate_schema, first_of
 from acceleray.models.tabular.score_shard import Job, entry_path, part_path, score_schema
@@ -43,7 +43,6 @@ __all__ = ["DeltaVersion", "ScoreFacts", "score_files"]
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _STAGE = "score"
-_OWN_COLUMNS = {*candidate_schema(pa.schema([])).names, "rank", "reasons", "model_id", "why_not", "run_id"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,40 +80,6 @@ class ScoreFacts:
     queue_version: int | None
     peak_bytes: int = field(compare=False)
     seconds: Mapping[str, float] = field(compare=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Request:
-    """What was asked, as the plan of the run keeps it: a second call has to ask for the same."""
-
-    model_id: str
-    keys: tuple[str, ...]
-    exposure: str | None
-    threshold: float
-    high_multiple: float
-    watch_multiple: float
-    bad_rows: Literal["error", "exclude"]
-    top: int
-    shard_rows: int
-    batch_rows: int
-
-    def check(self) -> None:
-        problems = {
-            "threshold": (0.0 < self.threshold < 1.0, "between 0 and 1"),
-            "watch_multiple": (self.watch_multiple > 0.0, "above 0"),
-            "high_multiple": (self.watch_multiple <= self.high_multiple, "at least watch_multiple"),
-            "bad_rows": (self.bad_rows in ("error", "exclude"), "'error' or 'exclude'"),
-            "top": (self.top >= 0, "at least 0"),
-            "shard_rows": (self.shard_rows > 0, "at least 1"),
-            "batch_rows": (self.batch_rows > 0, "at least 1"),
-            "keys": (0 < len(set(self.keys)) == len(self.keys), "at least one column, each once"),
-        }
-        for name, (fine, expected) in problems.items():
-            if not fine:
-                raise UsageError(f"{name}: expected {expected}, was {getattr(self, name)!r}")
-        taken = sorted(_OWN_COLUMNS & set(self.keys))
-        if taken:
-            raise UsageError(f"keys: {taken[0]} is a column that scoring writes itself", "Rename the key.")
 
 
 def score_files(
@@ -178,7 +143,7 @@ def score_files(
     TaskFailedError
         If actors die again and again.
     """
-    asked = _Request(
+    asked = Request(
         model_id=model_id,
         keys=tuple(keys),
         exposure=exposure,
@@ -203,12 +168,12 @@ def score_files(
 class _Run:
     """One run in one folder."""
 
-    def __init__(self, asked: _Request, *, artifact_folder: Path, out: Path, run_id: str) -> None:
+    def __init__(self, asked: Request, *, artifact_folder: Path, out: Path, run_id: str) -> None:
         self._asked = asked
         self._artifacts = artifact_folder
         self._out = out
         self._run_id = run_id
-        self._journal = out / "runs" / run_id
+        self._journal = Journal(out / "runs" / run_id)
         self._resumed = 0
         self._seconds: dict[str, float] = {}
         self._clock = time.monotonic()
@@ -217,12 +182,11 @@ class _Run:
         """Whether everything is committed; what was asked for must be what is asked."""
         tables = ["scores", *(["queue"] if self._asked.top else [])]
         versions = [self._version(table) for table in tables]
-        plan = self._plan()
-        if plan is not None:
-            self._compare(plan)
+        if self._journal.is_begun():
+            self._journal.compare(self._asked)
         elif any(version is not None for version in versions):
             raise MissingDataError(
-                f"{self._journal}: the journal of run {self._run_id} is gone, its scores are committed",
+                f"{self._journal.folder}: the journal of run {self._run_id} is gone, not its scores",
                 hint="Restore it from a backup, or score under another run id.",
             )
         return None not in versions
@@ -239,36 +203,32 @@ class _Run:
         queue = self._contract("queue", _queue_schema(job.key_schema))
         check_table(self._out, scores)
         check_table(self._out, queue)
-        self._keep_plan(inputs)
-        left = [shard for shard in inputs.shards if not _is_finished(job, shard)]
+        self._journal.begin(self._asked, inputs)
+        left = [shard for shard in inputs.shards if not self._journal.is_finished(job, shard)]
         self._resumed = len(inputs.shards) - len(left)
         self._lap("prepare")
         most = max(len(left), 1)
         with session(cpus=n_actors), ScorerPool(job, min(n_actors, most)) as pool:
             self._lap("start")
             self._score(pool, signature, left)
-            entries = [_entry(job, shard) for shard in inputs.shards]
-            parts = {part_path(job, entry["shard"]): entry["statistics"] for entry in entries}
+            parts = {part_path(job, entry["shard"]): entry["statistics"] for entry in self._journal.entries()}
             commit_written(self._out, scores, parts, run_id=self._run_id)
             self._lap("commit")
             if asked.top:
                 self._queue(pool, job, queue, len(inputs.shards))
                 self._lap("queue")
         # Halves that killed writers left behind.
-        for folder in (Path(job.parts), self._journal):
+        for folder in (Path(job.parts), self._journal.folder):
             for left_behind in folder.glob(".*"):
                 left_behind.unlink(missing_ok=True)
         return self.facts()
 
     def facts(self) -> ScoreFacts:
         """Put together what the journal and the log say."""
-        plan = self._plan() or {}
-        entries = [_read_json(path) for path in sorted(self._journal.glob("shard-*.json"))]
+        entries = self._journal.entries()
         version = self._version("scores")
-        if version is None or len(entries) != plan["inputs"]["shards"]:
-            raise StorageError(
-                f"{self._journal}: {len(entries)} entries of {plan['inputs']['shards']} shards"
-            )
+        if version is None:
+            raise StorageError(f"scores: the commit of run {self._run_id} cannot be found")
         hashes = "\n".join(entry["content_hash"] for entry in entries)
         return ScoreFacts(
             run_id=self._run_id,
@@ -338,7 +298,7 @@ class _Run:
             top=asked.top,
             batch_rows=asked.batch_rows,
             parts=str((self._out / "scores" / "data" / self._run_id).absolute()),
-            journal=str(self._journal.absolute()),
+            journal=str(self._journal.folder.absolute()),
         )
 
     def _contract(self, name: str, schema: pa.Schema) -> TableContract:
@@ -348,31 +308,6 @@ class _Run:
     def _version(self, table: str) -> int | None:
         # Only the name counts for finding a commit.
         return committed_version(self._out, self._contract(table, pa.schema([])), self._run_id)
-
-    def _plan(self) -> dict[str, Any] | None:
-        path = self._journal / "plan.json"
-        return _read_json(path) if path.exists() else None
-
-    def _keep_plan(self, inputs: Inputs) -> None:
-        found = {"sha256": inputs.sha256, "rows": inputs.rows, "shards": len(inputs.shards)}
-        plan = self._plan()
-        if plan is None:
-            content = json.dumps({"asked": asdict(self._asked), "inputs": found}, indent=1)
-            write_atomic(self._journal / "plan.json", content.encode())
-        elif plan["inputs"] != found:
-            raise UsageError(
-                f"run {self._run_id}: the files to score were {plan['inputs']} when it began, now {found}",
-                hint="Score other rows under another run id.",
-            )
-
-    def _compare(self, plan: Mapping[str, Any]) -> None:
-        now = json.loads(json.dumps(asdict(self._asked)))
-        for name, value in now.items():
-            if plan["asked"].get(name) != value:
-                raise UsageError(
-                    f"run {self._run_id} began with {name} {plan['asked'].get(name)!r}, now it was {value!r}",
-                    hint="Go on with the same arguments, or use another run id.",
-                )
 
     def _lap(self, name: str) -> None:
         now = time.monotonic()
@@ -385,28 +320,3 @@ def _queue_schema(key_schema: pa.Schema) -> pa.Schema:
     texts = [pa.field(name, pa.string()) for name in ("reasons", "model_id")]
     bucket, priority = pa.field("bucket", pa.string()), pa.field("priority", pa.float64())
     return pa.schema([pa.field("rank", pa.int64()), *key_schema, *numbers, bucket, priority, *texts])
-
-
-def _is_finished(job: Job, shard: Shard) -> bool:
-    """Whether an earlier call has written everything of a shard."""
-    if not entry_path(job, shard.number, ".json").exists():
-        return False
-    part = part_path(job, shard.number)
-    size = part.stat().st_size if part.exists() else None
-    has_candidates = not job.top or entry_path(job, shard.number, ".parquet").exists()
-    return size == _entry(job, shard)["size_bytes"] and has_candidates
-
-
-def _entry(job: Job, shard: Shard) -> dict[str, Any]:
-    return _read_json(entry_path(job, shard.number, ".json"))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise StorageError(
-            f"{path}: cannot be read: {error}",
-            hint="Delete it and call again: its shard is scored once more.",
-        ) from error
-    return found
