@@ -65,7 +65,7 @@ def test_shards_are_whole_row_groups_in_the_order_of_the_files(tmp_path):
     assert [entry for entry in seen if entry[2]] == expected
     assert [shard.rows for shard in inputs.shards] == [30, 27, 30, 1]
     assert inputs.rows == 88
-    assert [shard.number for shard in inputs.shards] == [0, 1, 2]
+    assert [shard.number for shard in inputs.shards] == [0, 1, 2, 3]
 
 
 def test_other_content_has_another_fingerprint_and_a_copy_has_the_same(tmp_path):
