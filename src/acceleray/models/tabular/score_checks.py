@@ -38,7 +38,7 @@ def read_rows(file: str, start: int, stop: int, columns: Sequence[str]) -> pa.Ta
         If the file is damaged.
     """
     try:
-        with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+        with pq.ParquetFile(file, memory_map=True, page_checksum_verification=True) as parquet:
             return parquet.read_row_groups(range(start, stop), columns=list(columns), use_threads=False)
     except (OSError, pa.ArrowException, IndexError) as error:
         raise StorageError(

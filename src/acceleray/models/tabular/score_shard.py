@@ -159,7 +159,10 @@ class Scorer:
         schema = score_schema(job.key_schema, exposure=job.exposure is not None)
         rows = pa.concat_tables([schema.empty_table(), *parts])
         sink = pa.BufferOutputStream()
-        pq.write_table(rows, sink, compression="zstd", write_page_checksum=True)
+        # Keys and scores seldom repeat: dictionaries of them would take more time and space than they do.
+        pq.write_table(
+            rows, sink, compression="zstd", write_page_checksum=True, use_dictionary=["bucket", "why_not"]
+        )
         content = sink.getvalue()
         write_atomic(part_path(job, shard.number), content)
         if job.top:

@@ -98,7 +98,7 @@ def score_files(
     bad_rows: Literal["error", "exclude"] = "error",
     top: int = 100,
     shard_rows: int = 262_144,
-    batch_rows: int = 65_536,
+    batch_rows: int = 16_384,
 ) -> ScoreFacts:
     """Score all rows of Parquet files or of a Delta version into Delta tables below `out`, exactly once.
 
@@ -129,7 +129,7 @@ def score_files(
     shard_rows : int
         Rows of a part, to the next row group. With the row groups' size, this bounds memory.
     batch_rows : int
-        Rows per call of the model.
+        Rows per call of the model; a few megabytes of them, which stay in the processor's cache.
 
     Raises
     ------
