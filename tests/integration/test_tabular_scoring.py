@@ -18,10 +18,14 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from acceleray.engines import ray as engine
-from acceleray.errors import MissingDataError, SchemaError, StorageError, UsageError
+from acceleray.errors import MissingDataError, SchemaError, StorageError, TaskFailedError, UsageError
 from acceleray.models.tabular import scoring
 from acceleray.models.tabular.artifact import load, save
 from acceleray.models.tabular.family import family
+from acceleray.models.tabular.score_inputs import Shard
+from acceleray.models.tabular.score_pool import ScorerPool
+from acceleray.models.tabular.score_queue import Buckets
+from acceleray.models.tabular.score_shard import Job
 from acceleray.models.tabular.scoring import DeltaVersion, score_files
 from acceleray.models.tabular.signature import Feature, Rows, Signature
 from tests.scoring_tables import arguments, make_rows, save_model, write_files
@@ -216,6 +220,44 @@ def test_a_killed_actor_costs_nothing_but_time(project):
         entry for entry in DeltaTable(str(root / "out/scores")).history() if entry.get("run_id") == "r1"
     )
     assert commit["stage"] == "score"
+
+
+class Deadly:
+    """Ends the process that receives it."""
+
+    def __reduce__(self):
+        return os._exit, (1,)
+
+
+def make_job(root: Path, model_id: str) -> Job:
+    return Job(
+        artifact_folder=str(root / "models"),
+        model_id=model_id,
+        keys=("account_id",),
+        key_schema=pa.schema([("account_id", pa.string())]),
+        exposure=None,
+        buckets=Buckets(high=0.4, watch=0.2),
+        bad_rows="error",
+        top=0,
+        batch_rows=64,
+        parts=str(root),
+        journal=str(root),
+    )
+
+
+def test_a_shard_that_kills_every_actor_and_a_model_that_went_bad_have_their_own_errors(project):
+    root, model_id, _ = project
+    with ScorerPool(make_job(root, model_id), 1) as pool:
+        with pytest.raises(TaskFailedError, match=r"check of shard [01] lost 3 actors"):
+            for _ in pool.run("check", [(Shard(number=0, pieces=()),), (Deadly(),)], what="check of shard"):
+                pass
+        # The pool has a new actor.
+        assert list(pool.run("ready", [()], what="actor")) == [(0, None)]
+    with (
+        pytest.raises(MissingDataError, match="the model file is gone"),
+        ScorerPool(make_job(root, "0" * 64), 1),
+    ):
+        pass
 
 
 def test_bad_rows_stop_the_run_or_are_on_record(project):

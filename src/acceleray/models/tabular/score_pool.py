@@ -41,8 +41,12 @@ class ScorerPool:
         # A restart by Ray would keep its place in the queue of calls; a new actor is as good and plainer.
         self._class = ray.remote(Scorer).options(num_cpus=share, max_restarts=0)
         self._actors = [self._class.remote(self._job) for _ in range(self._size)]
-        for _ in self.run("ready", [()] * self._size, what="start of actor"):
-            pass
+        try:
+            for _ in self.run("ready", [()] * self._size, what="start of actor"):
+                pass
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -13,6 +13,7 @@ import resource
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ import pyarrow.parquet as pq
 from acceleray.errors import NumericalError, SchemaError, StorageError
 from acceleray.lake.content import content_hash
 from acceleray.lake.files import write_atomic
+from acceleray.models.tabular.artifact import Artifact, load
 from acceleray.models.tabular.score_checks import (
     amounts,
     faults,
@@ -46,7 +48,6 @@ from acceleray.models.tabular.score_queue import (
     spell_buckets,
 )
 from acceleray.models.tabular.signature import FloatArray as FeatureArray
-from acceleray.models.tabular.signature import Signature
 
 __all__ = ["Job", "Scorer", "entry_path", "part_path", "score_schema"]
 
@@ -106,26 +107,23 @@ def entry_path(job: Job, number: int, suffix: str) -> Path:
 
 
 class Scorer:
-    """An actor: loads the model once, checks it, then scores shards.
-
-    Raises
-    ------
-    StorageError, MissingDataError, SchemaError
-        Before the first row, if the files are not the model on record.
-    """
+    """An actor: loads and checks the model on its first call, then scores shards."""
 
     def __init__(self, job: Job) -> None:
-        from acceleray.models.tabular.artifact import load
-
         # Actors share the cores: each has one, for Arrow too.
         pa.set_cpu_count(1)
         self._job = job
-        artifact = load(Path(job.artifact_folder), job.model_id)
-        self._signature: Signature = artifact.signature
-        self._model = artifact.model
 
     def ready(self) -> None:
-        """Return once the model is loaded."""
+        """Load the model.
+
+        Raises
+        ------
+        StorageError, MissingDataError, SchemaError
+            If the files are not the model on record.
+        """
+        # Not when the actor is made: Ray would report that as a death, without the error itself.
+        _ = self._artifact
 
     def check(self, shard: Shard) -> None:
         """Look for categories that the model has not seen, reading their columns only.
@@ -135,7 +133,7 @@ class Scorer:
         SchemaError
             With file, row group, row, column and category.
         """
-        features = [feature for feature in self._signature.features if feature.is_category]
+        features = [feature for feature in self._artifact.signature.features if feature.is_category]
         for piece in shard.pieces:
             rows = read_rows(piece.file, piece.start, piece.stop, [feature.name for feature in features])
             for feature in features:
@@ -189,14 +187,20 @@ class Scorer:
 
     def explain(self, file: str, group: int, rows: Sequence[int]) -> list[str]:
         """Give the reasons of some rows of a row group in words."""
-        chosen = read_rows(file, group, group + 1, self._signature.names).take(pa.array(rows))
-        values = self._signature.encode(chosen)
-        return in_words(self._signature, values, self._model.contributions(values))
+        chosen = read_rows(file, group, group + 1, self._artifact.signature.names).take(pa.array(rows))
+        values = self._artifact.signature.encode(chosen)
+        return in_words(self._artifact.signature, values, self._artifact.model.contributions(values))
+
+    @cached_property
+    def _artifact(self) -> Artifact:
+        return load(Path(self._job.artifact_folder), self._job.model_id)
 
     def _batches(self, piece: Piece) -> Iterator[tuple[pa.Table, pa.Table]]:
         """Score a piece; yield rows of the table, and candidates for the queue, batch by batch."""
         job = self._job
-        wanted = dict.fromkeys((*job.keys, *([job.exposure] if job.exposure else []), *self._signature.names))
+        wanted = dict.fromkeys(
+            (*job.keys, *([job.exposure] if job.exposure else []), *self._artifact.signature.names)
+        )
         rows = read_rows(piece.file, piece.start, piece.stop, list(wanted))
         if rows.num_rows != sum(piece.rows):
             raise StorageError(f"{Path(piece.file).name}: has other row groups than when the run was planned")
@@ -205,7 +209,7 @@ class Scorer:
             batch = rows.slice(start, job.batch_rows)
             exposure = None if job.exposure is None else amounts(batch[job.exposure])
             values, good, why_not = self._encode(batch, exposure, piece, start)
-            predicted = self._model.predict(values)
+            predicted = self._artifact.model.predict(values)
             if not ((predicted >= 0.0) & (predicted <= 1.0)).all():
                 raise NumericalError(
                     f"{place(piece, start)} and after: the model gave a score outside [0, 1]"
@@ -232,22 +236,26 @@ class Scorer:
         whole = not any(batch[name].null_count for name in job.keys)
         if whole and (exposure is None or np.isfinite(exposure).all()):
             try:
-                return self._signature.encode(batch), good, pa.nulls(good.size, pa.string())
+                return self._artifact.signature.encode(batch), good, pa.nulls(good.size, pa.string())
             except SchemaError as error:
-                bad = faults(batch, self._signature, job.keys, exposure)
+                bad = faults(batch, self._artifact.signature, job.keys, exposure)
                 if not bad:
                     raise SchemaError(
                         f"{place(piece, start)} and after: {error.message}", error.hint
                     ) from error
         else:
-            bad = faults(batch, self._signature, job.keys, exposure)
+            bad = faults(batch, self._artifact.signature, job.keys, exposure)
         if job.bad_rows == "error":
             raise refusal(piece, start + min(bad), bad[min(bad)])
         good[list(bad)] = False
         words = [
             f"{place(piece, start + row)}: {bad[row]}" if row in bad else None for row in range(good.size)
         ]
-        return self._signature.encode(batch.filter(pa.array(good))), good, pa.array(words, pa.string())
+        return (
+            self._artifact.signature.encode(batch.filter(pa.array(good))),
+            good,
+            pa.array(words, pa.string()),
+        )
 
     def _candidates(
         self,
