@@ -23,10 +23,11 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
 import pyarrow as pa
@@ -42,7 +43,9 @@ from acceleray.lake.files import sync
 
 __all__ = [
     "Commit",
+    "check_table",
     "commit_files",
+    "commit_written",
     "committed_version",
     "data_files",
     "disk_error",
@@ -171,6 +174,66 @@ def commit_files(root: Path, contract: TableContract, files: list[Path], *, run_
     with _disk_errors(contract, "commit"):
         adds = [_add_action(root, contract, file, run_id) for file in files]
     described = _describe(contract, -1, _read_files(contract, [str(file) for file in files], contract.schema))
+    version = _transact(root, contract, adds, run_id)
+    return replace(described, version=version)
+
+
+def check_table(root: Path, contract: TableContract) -> None:
+    """Refuse, before any work, a table that has other columns than the contract; none at all is fine.
+
+    Raises
+    ------
+    SchemaError
+        If a column differs; with its name.
+    """
+    table = open_table(root, contract)
+    if table is None:
+        return
+    found, expected = (
+        {field["name"]: field["type"] for field in json.loads(schema.to_json())["fields"]}
+        for schema in (table.schema(), _delta_schema(contract))
+    )
+    odd = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    if odd:
+        raise SchemaError(
+            f"{contract.name}: column {odd[0]} was {found.get(odd[0])}, expected {expected.get(odd[0])}",
+            hint="Write to another folder, or with the columns that the table was made with.",
+        )
+
+
+def commit_written(
+    root: Path, contract: TableContract, files: Mapping[Path, Mapping[str, Any]], *, run_id: str
+) -> int:
+    """Add Parquet files whose rows their writers have checked; as `commit_files`, but no row is read.
+
+    Parameters
+    ----------
+    files : mapping of Path to mapping
+        Parquet files below the table's folder, each with Delta's statistics of its columns (``minValues``,
+        ``maxValues``, ``nullCount``).
+
+    Returns
+    -------
+    int
+        Version of the commit.
+
+    Raises
+    ------
+    SchemaError
+        If a file's schema differs from the contract.
+    StorageError
+        If a file is not complete, or the commit fails or cannot be read back.
+    """
+    version = committed_version(root, contract, run_id)
+    if version is not None:
+        return version
+    with _disk_errors(contract, "commit"):
+        adds = [_add_action(root, contract, file, run_id, statistics) for file, statistics in files.items()]
+    return _transact(root, contract, adds, run_id)
+
+
+def _transact(root: Path, contract: TableContract, adds: list[AddAction], run_id: str) -> int:
+    """Commit until it is done or hopeless, flush it, read it back."""
     for attempt in range(_ATTEMPTS):
         # Another process may have made the table, or this run's lost commit may have arrived after all.
         version = committed_version(root, contract, run_id)
@@ -196,11 +259,12 @@ def commit_files(root: Path, contract: TableContract, files: list[Path], *, run_
     with _disk_errors(contract, "commit"):
         _flush_log(root, contract, version)
     committed = data_files(root, contract, version=version, run_id=run_id)
-    if committed != sorted(str(file.absolute()) for file in files):
+    folder = table_path(root, contract).absolute()
+    if committed != sorted(str(folder / unquote(add.path)) for add in adds):
         raise StorageError(
             f"{contract.name} version {version}: the log names other files than were committed"
         )
-    return replace(described, version=version)
+    return version
 
 
 def read_arrow(
@@ -283,7 +347,9 @@ def _delta_schema(contract: TableContract) -> Schema:
     return Schema.from_arrow(pa.schema(fields))
 
 
-def _add_action(root: Path, contract: TableContract, file: Path, run_id: str) -> AddAction:
+def _add_action(
+    root: Path, contract: TableContract, file: Path, run_id: str, statistics: Mapping[str, Any] | None = None
+) -> AddAction:
     folder = table_path(root, contract)
     try:
         metadata = pq.read_metadata(file)
@@ -304,7 +370,7 @@ def _add_action(root: Path, contract: TableContract, file: Path, run_id: str) ->
         partition_values=partition,
         modification_time=int(file.stat().st_mtime * 1000),
         data_change=True,
-        stats=json.dumps({"numRecords": metadata.num_rows}),
+        stats=json.dumps({"numRecords": metadata.num_rows} | dict(statistics or {})),
     )
 
 

@@ -166,7 +166,8 @@ class Signature:
         if not feature.is_category:
             if not _is_number(column.type):
                 raise SchemaError(f"Column {feature.name} is of type {column.type}; the model needs numbers")
-            numbers = column.cast(pa.float32()).to_numpy(zero_copy_only=False)
+            # Arrow's safe cast refuses whole numbers beyond 2^24, which float32 rounds like any other.
+            numbers = column.cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)
             if np.isinf(numbers).any():
                 raise SchemaError(f"Column {feature.name} has infinite values")
             return np.asarray(numbers)
