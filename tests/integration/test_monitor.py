@@ -400,10 +400,16 @@ def test_a_crash_between_two_tables_recomputes_only_what_is_missing(
         broken.setattr(monitor, "_backtest", crash)
         with pytest.raises(RuntimeError, match="killed"):
             monitor.run(context)
-    assert [context.tables.is_written(name) for name in monitor.WRITES] == [False, False, True, True]
+    assert [context.tables.is_written(name) for name in monitor.WRITES] == [
+        False,
+        False,
+        False,
+        True,
+        True,
+    ]
     lines: list[str] = []
     monitor.run(replace(context, progress=lines.append))
-    assert lines == ["computing check.backtest", "computing check.drift"]
+    assert lines == ["computing check.backtest", "computing check.drift", "computing check.health"]
     for name in monitor.WRITES:
         key = contract(name).key
         assert content_hash(context.tables.read(name), key) == content_hash(done.tables.read(name), key)

@@ -101,10 +101,11 @@ def model_health(panel: pa.Table, model: Model, windows: Windows, rules: HealthR
     reference = samples.where(days <= windows.trained_to)
     earlier = samples.where((days >= windows.tested_from) & (days < windows.recent_from))
     recent = samples.where(days >= windows.recent_from)
-    tonight = _unlabelled(panel, axis, windows.current_from)
+    both = _both_sides(panel, axis)
+    on = axis[both.sessions].astype("datetime64[D]")
     streams = np.random.SeedSequence([rules.seed, _HEALTH_STREAM]).spawn(2)
     return [
-        _scores(model, reference, tonight, rules),
+        _scores(model, both.where(on <= windows.trained_to), both.where(on >= windows.current_from), rules),
         _events(reference, recent, rules, np.random.Generator(np.random.Philox(streams[0]))),
         _skill(model, earlier, recent, rules, np.random.Generator(np.random.Philox(streams[1]))),
     ]
@@ -154,14 +155,12 @@ def recommendation(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return _row("recommendation", "retrain" if alerts else "keep", note="; ".join(notes))
 
 
-def _unlabelled(panel: pa.Table, axis: npt.NDArray[np.datetime64], first: np.datetime64) -> Samples:
-    """Both sides of every complete row from a date on, whether its label is known or not."""
-    table = panel
+def _both_sides(panel: pa.Table, axis: npt.NDArray[np.datetime64]) -> Samples:
+    """Both sides of every complete row, whether its label is known or not."""
     for name in ("label_long", "label_short"):
-        at = table.column_names.index(name)
-        table = table.set_column(at, name, pa.array(np.zeros(len(table)), pa.float64()))
-    samples = stack(table, axis)
-    return samples.where(axis[samples.sessions].astype("datetime64[D]") >= first)
+        at = panel.column_names.index(name)
+        panel = panel.set_column(at, name, pa.array(np.zeros(len(panel)), pa.float64()))
+    return stack(panel, axis)
 
 
 def _scores(model: Model, reference: Samples, tonight: Samples, rules: HealthRules) -> dict[str, Any]:
