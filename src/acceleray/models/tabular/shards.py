@@ -163,7 +163,8 @@ def assign(pieces: Sequence[Piece], ranks: int) -> tuple[tuple[Piece, ...], ...]
     rows = n_rows(pieces)
     if rows < ranks:
         raise MissingDataError(
-            f"{rows} rows cannot be shared by {ranks} ranks", hint="Train with fewer ranks, or with more rows."
+            f"{rows} rows cannot be shared by {ranks} ranks",
+            hint="Train with fewer ranks, or with more rows.",
         )
     room = [rows // ranks + (rank < rows % ranks) for rank in range(ranks)]
     shards: list[list[tuple[int, Piece]]] = [[] for _ in range(ranks)]
@@ -193,7 +194,9 @@ def n_rows(pieces: Sequence[Piece]) -> int:
     return sum(piece.rows for piece in pieces)
 
 
-def batches(pieces: Sequence[Piece], signature: Signature, *, batch_rows: int = _BATCH_ROWS) -> Iterator[Rows]:
+def batches(
+    pieces: Sequence[Piece], signature: Signature, *, batch_rows: int = _BATCH_ROWS
+) -> Iterator[Rows]:
     """Read rows a batch at a time, in the order of the pieces.
 
     Raises

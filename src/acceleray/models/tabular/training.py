@@ -2,8 +2,8 @@
 
 The number of ranks is fixed, because it is part of the model: each rank's sums are added to the others', and
 another grouping rounds differently, so that two ranks give other last digits, and now and then other splits,
-than one. The same rows, configuration, seed, threads and ranks give the same bytes on any number of CPUs, with
-or without a killed rank or driver in between.
+than one. The same rows, configuration, seed, threads and ranks give the same bytes on any number of CPUs,
+with or without a killed rank or driver in between.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def train(
     Parameters
     ----------
     files : sequence of str
-        Parquet files, from `shards.delta_files` or ``NightTables.files``; they must be readable on every node.
+        Parquet files, from `shards.delta_files` or ``NightTables.files``, readable on every node.
     signature : Signature
         Inputs and label.
     family_name : str
@@ -172,7 +172,8 @@ def train(
     rounds : int
         Boosting rounds or epochs. More of them go on from fewer.
     ranks : int
-        Workers that learn together, each from `shards.assign`'s share; they share Ray's CPUs if there are fewer.
+        Workers that learn together, each from its share by `shards.assign`; they share the CPUs if there are
+        fewer.
     seed : int
         Of the family's own random numbers.
     storage : Path
@@ -323,8 +324,8 @@ def compare(
     }
     share = _share(1, threads_per_worker)
     # In a task: rows that are learned from do not belong into the driver.
-    trained_plainly = ray.remote(plain).options(num_cpus=share).remote(
-        list(files), **shared, threads=threads_per_worker
+    trained_plainly = (
+        ray.remote(plain).options(num_cpus=share).remote(list(files), **shared, threads=threads_per_worker)
     )
     witness: bytes = _result(trained_plainly, "the plain training")
     trained = [
@@ -332,8 +333,10 @@ def compare(
         for each in ranks
     ]
     found = shards.survey(held_out, signature)
-    compared = ray.remote(_largest_differences).options(num_cpus=share).remote(
-        found.pieces, signature, family_name, witness, [each.content for each in trained]
+    compared = (
+        ray.remote(_largest_differences)
+        .options(num_cpus=share)
+        .remote(found.pieces, signature, family_name, witness, [each.content for each in trained])
     )
     differences: list[float] = _result(compared, "the comparison")
     return tuple(
@@ -365,7 +368,7 @@ def _largest_differences(
     witness: bytes,
     contents: Sequence[bytes],
 ) -> list[float]:
-    """Largest absolute difference of each model's predictions from the witness', a batch of rows at a time."""
+    """Largest absolute difference of each model's predictions from the witness', batch by batch."""
     kind = family(family_name)
     first, *others = [kind.load(content, signature) for content in (witness, *contents)]
     largest = [0.0] * len(others)

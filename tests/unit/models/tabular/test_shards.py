@@ -43,7 +43,10 @@ def test_every_row_belongs_to_one_rank_and_ranks_have_the_same_number(sizes, ran
     pieces = groups(*sizes)
     shards = assign(pieces, ranks)
     owned = [
-        (piece.row_group, row) for shard in shards for piece in shard for row in range(piece.first, piece.stop)
+        (piece.row_group, row)
+        for shard in shards
+        for piece in shard
+        for row in range(piece.first, piece.stop)
     ]
     assert sorted(owned) == [(group, row) for group, rows in enumerate(sizes) for row in range(rows)]
     counts = [n_rows(shard) for shard in shards]
@@ -71,9 +74,7 @@ def test_what_ranks_read_together_is_the_table(tmp_path):
     values = np.concatenate([part.values for part in parts])
     order = np.argsort(values[:, 0])
     np.testing.assert_array_equal(values[order], expected.values)
-    np.testing.assert_array_equal(
-        np.concatenate([part.labels for part in parts])[order], expected.labels
-    )
+    np.testing.assert_array_equal(np.concatenate([part.labels for part in parts])[order], expected.labels)
 
 
 @pytest.mark.parametrize("batch_rows", [7, 100, 10_000])
@@ -118,7 +119,7 @@ BAD_LABELS = {
 
 @pytest.mark.parametrize("case", BAD_LABELS)
 def test_a_label_that_is_none_is_found_with_its_row_group(tmp_path, case):
-    values = [*[0, 1] * 400, *BAD_LABELS[case]][: 1000]
+    values = [*[0, 1] * 400, *BAD_LABELS[case]][:1000]
     file = write(tmp_path, replaced("event", values))
     with pytest.raises(SchemaError, match=r"row group 8: Label event: 1 of 100 values were neither 0 nor 1"):
         survey([file], Signature.of(table(), label="event"))
