@@ -1,8 +1,8 @@
 """Which rows each rank of a data-parallel training learns from, and how it reads them.
 
 A rank reads its own row groups from Parquet with pyarrow, batch by batch into the matrix of the model; no row
-passes through the driver or the object store. Which row group belongs to which rank depends on the files alone,
-never on where a rank runs.
+passes through the driver or the object store. Which row group belongs to which rank depends on the files
+alone, never on where a rank runs.
 """
 
 from __future__ import annotations
