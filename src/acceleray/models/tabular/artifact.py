@@ -1,4 +1,4 @@
-"""A trained model on disk: native file and manifest, named by their SHA-256 and checked before they are read."""
+"""A trained model on disk: native file and manifest, named by their SHA-256 and checked before parsing."""
 
 from __future__ import annotations
 

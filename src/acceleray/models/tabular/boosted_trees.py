@@ -240,10 +240,7 @@ def _read(booster: Any, content: bytes, signature: Signature) -> None:
 
 
 def _translated(error: Exception) -> Exception:
-    text = _first_line(error)
-    if "inf" in text and "Input data" in text:
-        return SchemaError(f"The rows hold infinite values: {text}")
-    return UsageError(f"xgboost: {text}")
+    return UsageError(f"xgboost: {_first_line(error)}")
 
 
 def _first_line(error: Exception) -> str:

@@ -68,18 +68,23 @@ def check_values(values: FloatArray, signature: Signature) -> FloatArray:
 
 
 def check_rows(rows: Rows, signature: Signature) -> None:
-    """Check shapes and labels of rows to learn from.
+    """Check shapes, values and labels of rows to learn from.
 
     Raises
     ------
     SchemaError
-        If the shapes do not fit, or a label is neither 0 nor 1.
+        If the shapes do not fit, a value is infinite, or a label is neither 0 nor 1.
     """
     if rows.values.ndim != 2 or rows.values.shape != (rows.labels.size, len(signature.features)):
         raise SchemaError(
             f"Rows to learn from: {rows.values.shape} values and {rows.labels.size} labels for "
             f"{len(signature.features)} inputs"
         )
+    # The largest and smallest value tell without a mask of the matrix's size; NaN is passed over.
+    extremes = [bound.reduce(rows.values, axis=0, initial=np.float32(0.0)) for bound in (np.fmax, np.fmin)]
+    infinite = np.isinf(extremes).any(axis=0)
+    if infinite.any():
+        raise SchemaError(f"Column {signature.names[int(np.argmax(infinite))]} has infinite values")
     wrong = ~((rows.labels == 0.0) | (rows.labels == 1.0))
     if wrong.any():
         first = int(np.flatnonzero(wrong)[0])
