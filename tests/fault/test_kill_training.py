@@ -14,15 +14,15 @@ import pytest
 from acceleray.engines.ray import session
 from acceleray.errors import TaskFailedError
 from acceleray.models.tabular.training import train
-from tests.integration.test_tabular_training import CONFIGURATIONS, files, settings
+from tests.integration.test_tabular_training import FAMILIES, files, settings
 
 pytestmark = pytest.mark.engines
 
 __all__ = ["files"]
 
 # Enough that the second checkpoint is seen before the last round.
-ROUNDS = {"xgboost": 600}
-EVERY = {"xgboost": 20}
+ROUNDS = {"xgboost": 400, "lightgbm": 400, "network": 40}
+EVERY = {"xgboost": 20, "lightgbm": 20, "network": 2}
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def undisturbed(ray_session, files, tmp_path_factory):
     return of
 
 
-@pytest.mark.parametrize("name", CONFIGURATIONS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_a_killed_rank_starts_the_group_again_from_the_last_checkpoint(undisturbed, files, tmp_path, name):
     expected = undisturbed(name)
     killer = Killer(tmp_path, rank=1)

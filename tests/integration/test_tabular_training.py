@@ -1,6 +1,7 @@
 """Ray Train learns what a plain process learns, goes on from its own checkpoints, and names bad rows."""
 
 import dataclasses
+from importlib.util import find_spec
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +18,19 @@ from acceleray.models.tabular.training import compare, plain, train
 
 pytestmark = pytest.mark.engines
 
-CONFIGURATIONS = {"xgboost": {"max_depth": 3, "subsample": 0.8, "colsample_bytree": 0.8}}
-ROUNDS = {"xgboost": 20}
+CONFIGURATIONS = {
+    "xgboost": {"max_depth": 3, "subsample": 0.8, "colsample_bytree": 0.8},
+    "lightgbm": {"num_leaves": 8, "bagging_fraction": 0.8, "feature_fraction": 0.8},
+    "network": {"batch_size": 256},
+}
+ROUNDS = {"xgboost": 20, "lightgbm": 20, "network": 10}
+FAMILIES = [
+    "xgboost",
+    "lightgbm",
+    pytest.param(
+        "network", marks=pytest.mark.skipif(not find_spec("torch"), reason="PyTorch is not installed")
+    ),
+]
 
 
 def table(n, seed):
@@ -67,12 +79,14 @@ def losses(content, name, files):
     return -np.mean(np.where(rows.labels == 1, np.log(predicted), np.log1p(-predicted)))
 
 
-@pytest.mark.parametrize("name", CONFIGURATIONS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_ranks_learn_what_a_plain_process_learns(ray_session, files, tmp_path, name):
     held_out = tmp_path / "held-out.parquet"
     pq.write_table(table(1500, 99), held_out)
-    found = compare(files, [str(held_out)], **settings(name), storage=tmp_path, ranks=(1, 2, 4))
-    assert [each.ranks for each in found] == [1, 2, 4]
+    # Two processors are slow to start four ranks; one family shows that there may be more ranks than CPUs.
+    ranks = (1, 2, 4) if name == "xgboost" else (1, 2)
+    found = compare(files, [str(held_out)], **settings(name), storage=tmp_path, ranks=ranks)
+    assert tuple(each.ranks for each in found) == ranks
     assert found[0].is_identical
     assert found[0].largest_difference == 0.0
     # Another number of ranks is another model, of the same quality: a coin has a loss of 0.69.
