@@ -1,7 +1,7 @@
 """Which rows each rank of a data-parallel training learns from, and how it reads them.
 
-A rank reads its own row groups from Parquet with pyarrow, batch by batch into the matrix of the model; no row
-passes through the driver or the object store. Which row group belongs to which rank depends on the files
+A rank reads its own row groups from Parquet with pyarrow, column by column into the matrix of the model; no
+row passes through the driver or the object store. Which row group belongs to which rank depends on the files
 alone, never on where a rank runs.
 """
 
@@ -208,20 +208,17 @@ def batches(
     """
     columns = [*signature.names, signature.label]
     for piece in pieces:
-        where = f"{piece.file}, row group {piece.row_group}"
         position = 0
-        with _reading(piece.file), pq.ParquetFile(piece.file) as parquet:
+        with _open(piece) as parquet:
             for batch in parquet.iter_batches(
                 batch_rows, row_groups=[piece.row_group], columns=columns, use_threads=False
             ):
                 first, stop = max(piece.first - position, 0), min(piece.stop - position, batch.num_rows)
                 position += batch.num_rows
                 if first < stop:
-                    with _naming(where):
+                    with _naming(_where(piece)):
                         rows = signature.rows(batch.slice(first, stop - first))
                     yield rows
-        if position < piece.stop:
-            raise StorageError(f"{where}: {position} rows, expected at least {piece.stop}; the file changed")
 
 
 def read(pieces: Sequence[Piece], signature: Signature) -> Rows:
@@ -231,17 +228,32 @@ def read(pieces: Sequence[Piece], signature: Signature) -> Rows:
     ------
     SchemaError, StorageError
         As `batches`.
+
+    Notes
+    -----
+    One column of one row group is decoded at a time. Decoding all columns together takes the same processor
+    time and far more memory: for a row group of 400,000 × 40 float32 (64 MB), 203 MB beside the
+    matrix instead of 7 MB.
     """
     count = n_rows(pieces)
     values = np.empty((count, len(signature.features)), dtype=np.float32)
     labels = np.empty(count, dtype=np.float32)
-    position = 0
-    for rows in batches(pieces, signature):
-        stop = position + rows.labels.size
-        values[position:stop] = rows.values
-        labels[position:stop] = rows.labels
-        position = stop
+    by_column = [replace(signature, features=(feature,)) for feature in signature.features]
+    label = replace(signature, features=())
+    begin = 0
+    for piece in pieces:
+        end = begin + piece.rows
+        with _open(piece) as parquet, _naming(_where(piece)):
+            labels[begin:end] = label.rows(_column(parquet, piece, signature.label)).labels
+            for position, one in enumerate(by_column):
+                values[begin:end, position] = one.encode(_column(parquet, piece, one.names[0]))[:, 0]
+        begin = end
     return Rows(values=values, labels=labels)
+
+
+def _column(parquet: pq.ParquetFile, piece: Piece, name: str) -> pa.Table:
+    table = parquet.read_row_group(piece.row_group, columns=[name], use_threads=False)
+    return table.slice(piece.first, piece.rows)
 
 
 def delta_files(folder: Path, version: int | None = None) -> list[str]:
@@ -286,6 +298,23 @@ def _identity(file: Path, footer_bytes: int) -> bytes:
         stream.seek(max(described.st_size - footer_bytes - 8, 0))
         footer = hashlib.sha256(stream.read()).hexdigest()
     return json.dumps([file.name, described.st_size, described.st_mtime_ns, footer]).encode()
+
+
+@contextmanager
+def _open(piece: Piece) -> Iterator[pq.ParquetFile]:
+    with _reading(piece.file), pq.ParquetFile(piece.file) as parquet:
+        known = piece.row_group < parquet.num_row_groups
+        found = parquet.metadata.row_group(piece.row_group).num_rows if known else 0
+        if found < piece.stop:
+            raise StorageError(
+                f"{_where(piece)}: {found} rows, expected at least {piece.stop}",
+                hint="The file changed while it was in use; begin again.",
+            )
+        yield parquet
+
+
+def _where(piece: Piece) -> str:
+    return f"{piece.file}, row group {piece.row_group}"
 
 
 @contextmanager
