@@ -3,7 +3,13 @@
 The number of ranks is fixed, because it is part of the model: each rank's sums are added to the others', and
 another grouping rounds differently, so that two ranks give other last digits, and now and then other splits,
 than one. The same rows, configuration, seed, threads and ranks give the same bytes on any number of CPUs,
-with or without a killed rank or driver in between.
+with or without a killed rank or driver in between. Ray Train could change the number in the middle
+(``ScalingConfig(num_workers=(2, 4))``); that model could not be made again, so it is not offered. The same
+number of ranks shares whatever CPUs there are when `train` is called, or called again.
+
+Rows do not come through Ray Data's shards. Feeding 1M × 40 through them took 21 s on two cores where reading
+the files in the ranks took 4.5 s; which rank gets which block depends on who asks first, so the bytes would
+not repeat; and blocks pass through the object store, a second copy.
 """
 
 from __future__ import annotations
