@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.distributed
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch.nn.functional import binary_cross_entropy_with_logits, linear, silu
 
-from acceleray.errors import CalibrationError, SchemaError, UsageError
+from acceleray.errors import CalibrationError, UsageError
 from acceleray.models.tabular.family import Family, Peers, Range, Real, Whole
 from acceleray.models.tabular.inputs import (
     check_classes,
     check_rows,
     check_values,
     complete,
-    features_sha256,
 )
+from acceleray.models.tabular.network_file import NetworkFile, Scale, Tensors, read, shapes, widths, write
 from acceleray.models.tabular.signature import FloatArray, Rows, Signature
 
 __all__ = ["FAMILY", "Network", "NetworkFamily", "NetworkLearner"]
@@ -47,57 +42,12 @@ _DEFAULTS: Mapping[str, float] = {
 
 # A row's sums are rounded alike only in products of one shape, so blocks are filled up to this many rows.
 _BLOCK_ROWS = 1024
-# Standard deviations; what lies farther out is taken for this.
-_FARTHEST = np.float32(10.0)
 # Gauss-Legendre nodes on the way from the mean row to a row.
 _PATH_NODES = 32
 # Purposes of random streams.
 _START, _SHUFFLE = 0, 1
 # AdamW's usual constants.
 _FIRST_DECAY, _SECOND_DECAY, _SMALL = 0.9, 0.999, 1e-8
-
-Tensors = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Scale:
-    """How rows become inputs of the first layer.
-
-    A number gives its distance from the mean in standard deviations (0 if it is missing) and whether it is
-    missing; a category one column per name and one for missing.
-    """
-
-    means: npt.NDArray[np.float32]
-    deviations: npt.NDArray[np.float32]
-
-    def encode(self, values: FloatArray, signature: Signature) -> FloatArray:
-        """Make the inputs of the first layer, shape (n, n_columns)."""
-        parts = []
-        for position, feature in enumerate(signature.features):
-            column = values[:, position]
-            missing = np.isnan(column)
-            if feature.is_category:
-                n_names = len(feature.categories)
-                codes = np.where(missing, np.float32(n_names), column).astype(np.intp)
-                parts.append(np.eye(n_names + 1, dtype=np.float32)[codes])
-            else:
-                scaled = (column - self.means[position]) / self.deviations[position]
-                scaled = np.clip(np.where(missing, np.float32(0.0), scaled), -_FARTHEST, _FARTHEST)
-                parts.append(np.stack([scaled, missing.astype(np.float32)], axis=1))
-        return np.concatenate(parts, axis=1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _File:
-    """What the safetensors hold."""
-
-    epochs: int
-    steps: int
-    weights: Tensors
-    moments: Tensors
-    """Running means of gradients, ``first.<weight>``, and of their squares, ``second.<weight>``."""
-    scale: _Scale
-    centre: npt.NDArray[np.float32]
 
 
 class Network:
@@ -107,14 +57,14 @@ class Network:
     ----------
     weights : mapping
         Tensors ``weight.<layer>`` (n_out, n_in) and ``bias.<layer>``, the last layer with one output.
-    scale : _Scale
+    scale : Scale
         Means and standard deviations of the training rows.
     centre : ndarray of shape (n_columns,)
         Mean input of the first layer over the training rows.
     """
 
     def __init__(
-        self, weights: Tensors, scale: _Scale, centre: npt.NDArray[np.float32], signature: Signature
+        self, weights: Tensors, scale: Scale, centre: npt.NDArray[np.float32], signature: Signature
     ) -> None:
         self._weights = weights
         self._scale = scale
@@ -151,9 +101,9 @@ class Network:
         nodes, shares = np.polynomial.legendre.leggauss(_PATH_NODES)
         weights = {name: tensor.double() for name, tensor in self._weights.items()}
         centre = torch.from_numpy(self._centre.astype(np.float64))
-        widths = _widths(self._signature)
-        starts = np.cumsum([0, *widths[:-1]])
-        found = np.empty((len(values), len(widths)))
+        columns = widths(self._signature)
+        starts = np.cumsum([0, *columns[:-1]])
+        found = np.empty((len(values), len(columns)))
         with _one_thread():
             for first in range(0, len(values), _BLOCK_ROWS):
                 block = self._scale.encode(values[first : first + _BLOCK_ROWS], self._signature)
@@ -194,7 +144,7 @@ class NetworkLearner:
         self._batch = -(-int(configuration["batch_size"]) // peers.size)
         self._n_steps = int(_over_ranks([-(-len(rows.labels) // self._batch)], peers, largest=True)[0])
         n_layers, n_hidden = int(configuration["n_layers"]), int(configuration["n_hidden"])
-        sizes = [sum(_widths(signature)), *[n_hidden] * n_layers, 1]
+        sizes = [sum(widths(signature)), *[n_hidden] * n_layers, 1]
         with _one_thread():
             if checkpoint is None:
                 self._epochs, self._steps = 0, 0
@@ -206,12 +156,12 @@ class NetworkLearner:
                     for order in ("first", "second")
                 }
             else:
-                file = _read(checkpoint, signature)
+                file = read(checkpoint, signature)
                 self._epochs, self._steps = file.epochs, file.steps
                 self._scale, self._centre = file.scale, file.centre
                 self._weights, self._moments = file.weights, file.moments
-                shapes = {name: tuple(tensor.shape) for name, tensor in self._weights.items()}
-                if shapes != _shapes(sizes):
+                held = {name: tuple(tensor.shape) for name, tensor in self._weights.items()}
+                if held != shapes(sizes):
                     raise UsageError(
                         f"network: the checkpoint has other layers than n_layers {n_layers} and "
                         f"n_hidden {n_hidden}"
@@ -248,8 +198,8 @@ class NetworkLearner:
 
     def content(self) -> bytes:
         """Weights, scale and the optimiser's moments as safetensors."""
-        return _write(
-            _File(
+        return write(
+            NetworkFile(
                 epochs=self._epochs,
                 steps=self._steps,
                 weights={name: tensor.detach() for name, tensor in self._weights.items()},
@@ -349,25 +299,14 @@ class NetworkFamily:
         SchemaError
             If it is no network, or one of inputs with other names, order, kinds or categories.
         """
-        file = _read(content, signature)
+        file = read(content, signature)
         return Network(file.weights, file.scale, file.centre, signature)
-
-
-def _widths(signature: Signature) -> list[int]:
-    return [len(each.categories) + 1 if each.is_category else 2 for each in signature.features]
-
-
-def _shapes(sizes: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {}
-    for layer, (n_in, n_out) in enumerate(pairwise(sizes)):
-        shapes |= {f"weight.{layer}": (n_out, n_in), f"bias.{layer}": (n_out,)}
-    return shapes
 
 
 def _start(sizes: Sequence[int], rate: float, seed: int) -> Tensors:
     random = np.random.default_rng([seed, _START])
     weights: Tensors = {}
-    for name, shape in _shapes(sizes).items():
+    for name, shape in shapes(sizes).items():
         drawn = np.zeros(shape)
         if name.startswith("weight."):
             # Keeps the spread of values from layer to layer (He et al., 2015).
@@ -388,9 +327,7 @@ def _margins(weights: Tensors, inputs: Any) -> Any:
     return linear(inputs, weights[f"weight.{last}"], weights[f"bias.{last}"]).squeeze(1)
 
 
-def _describe(
-    rows: Rows, signature: Signature, peers: Peers
-) -> tuple[_Scale, npt.NDArray[np.float32], float]:
+def _describe(rows: Rows, signature: Signature, peers: Peers) -> tuple[Scale, npt.NDArray[np.float32], float]:
     """Scale, mean input of the first layer and share of events over the rows of all ranks."""
     n_features = len(signature.features)
     count, total = np.zeros(n_features), np.zeros(n_features)
@@ -405,11 +342,11 @@ def _describe(
     for block in _blocks(rows.values):
         squares += np.nansum((block - means) ** 2, axis=0)
     deviations = np.sqrt(_over_ranks(squares, peers) / count)
-    scale = _Scale(
+    scale = Scale(
         means=means.astype(np.float32),
         deviations=np.where(deviations > 0.0, deviations, 1.0).astype(np.float32),
     )
-    centre = np.zeros(sum(_widths(signature)))
+    centre = np.zeros(sum(widths(signature)))
     for block in _blocks(rows.values):
         centre += scale.encode(block, signature).sum(axis=0, dtype=np.float64)
     n_rows, n_events, *centre_sum = _over_ranks(
@@ -432,58 +369,6 @@ def _over_ranks(
         operation = torch.distributed.ReduceOp.MAX if largest else torch.distributed.ReduceOp.SUM
         torch.distributed.all_reduce(torch.from_numpy(own), operation)
     return own
-
-
-def _write(file: _File, signature: Signature) -> bytes:
-    facts = {
-        "epochs": file.epochs,
-        "steps": file.steps,
-        "inputs": list(signature.names),
-        "inputs_sha256": features_sha256(signature),
-    }
-    numbers = {"means": file.scale.means, "deviations": file.scale.deviations, "centre": file.centre}
-    tensors = {name: torch.from_numpy(each) for name, each in numbers.items()}
-    # One entry: safetensors does not promise an order of several.
-    return bytes(save({**file.weights, **file.moments, **tensors}, {"acceleray": json.dumps(facts)}))
-
-
-def _read(content: bytes, signature: Signature) -> _File:
-    try:
-        state = load(content)
-        # Eight bytes tell the length of a header in JSON; the library gives its own entries for files only.
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        facts = json.loads(header["__metadata__"]["acceleray"])
-        epochs, steps = int(facts["epochs"]), int(facts["steps"])
-        names, inputs = list(facts["inputs"]), facts["inputs_sha256"]
-        means, deviations, centre = (state.pop(name).numpy() for name in ("means", "deviations", "centre"))
-        n_columns, *n_hidden = (
-            tensor.shape[1] for name, tensor in sorted(state.items()) if name.startswith("weight.")
-        )
-    except (SafetensorError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise SchemaError(f"The model file is not safetensors of a network: {error!r}") from error
-    if names != list(signature.names):
-        raise SchemaError(
-            f"The model was trained on inputs {', '.join(names)}; expected {', '.join(signature.names)}",
-            hint="Names and order must be those of training.",
-        )
-    if inputs != features_sha256(signature):
-        raise SchemaError(
-            "The model was trained on inputs of the same names with other kinds or categories",
-            hint="Load it with the signature it was trained with.",
-        )
-    weights = {name: each for name, each in state.items() if name.startswith(("weight.", "bias."))}
-    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    if {
-        f"{order}.{name}" for name in weights for order in ("first", "second")
-    } != state.keys() - weights.keys():
-        raise SchemaError("The model file lacks the state of its training, or holds something else")
-    if n_columns != sum(_widths(signature)) or found != _shapes([n_columns, *n_hidden, 1]):
-        raise SchemaError(f"The layers of the network do not fit together: {found}")
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
-        raise SchemaError("The network has weights that are no finite numbers")
-    moments = {name: each for name, each in state.items() if name not in weights}
-    scale = _Scale(means=means, deviations=deviations)
-    return _File(epochs=epochs, steps=steps, weights=weights, moments=moments, scale=scale, centre=centre)
 
 
 @contextmanager

@@ -106,7 +106,7 @@ def test_two_ranks_make_one_model(tmp_path, rows, learner):
         subprocess.Popen([sys.executable, "-c", RANK, str(rank), settings, str(tmp_path)])
         for rank in range(2)
     ]
-    assert [rank.wait(timeout=60) for rank in ranks] == [0, 0]
+    assert [rank.wait(timeout=180) for rank in ranks] == [0, 0]
     tracker.free()
     first, second = (Path(tmp_path, str(rank)).read_bytes() for rank in range(2))
     assert first == second

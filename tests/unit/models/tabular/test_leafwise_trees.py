@@ -140,7 +140,7 @@ def two_ranks(folder):
         ranks.append(
             subprocess.Popen([sys.executable, "-c", RANK, str(rank), json.dumps(settings), str(folder)])
         )
-    assert [rank.wait(timeout=60) for rank in ranks] == [0, 0]
+    assert [rank.wait(timeout=180) for rank in ranks] == [0, 0]
     return [Path(folder, str(rank)).read_bytes() for rank in range(2)]
 
 

@@ -206,7 +206,7 @@ def test_two_unequal_ranks_agree_on_scale_and_weights(tmp_path, rows, learner):
     ranks = [
         subprocess.Popen([sys.executable, "-c", RANK, str(rank), port, str(tmp_path)]) for rank in range(2)
     ]
-    assert [rank.wait(timeout=60) for rank in ranks] == [0, 0]
+    assert [rank.wait(timeout=180) for rank in ranks] == [0, 0]
     first, second = (Path(tmp_path, str(rank)).read_bytes() for rank in range(2))
     assert first == second
     ours, alone = load(first), load(learner.content())
