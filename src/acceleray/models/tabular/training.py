@@ -7,9 +7,9 @@ with or without a killed rank or driver in between. Ray Train could change the n
 (``ScalingConfig(num_workers=(2, 4))``); that model could not be made again, so it is not offered. The same
 number of ranks shares whatever CPUs there are when `train` is called, or called again.
 
-Rows do not come through Ray Data's shards: which rank gets which block depends on who asks first, so the bytes
-would not repeat, and blocks pass through the object store, a second copy. Training on 1M × 40 with two ranks,
-all processes together held 3.3 GB at their peak with Ray Data and 2.1 GB without.
+Rows do not come through Ray Data's shards: which rank gets which block depends on who asks first, so the
+bytes would not repeat, and blocks pass through the object store, a second copy. Training on 1M × 40 with two
+ranks, all processes together held 3.3 GB at their peak with Ray Data and 2.1 GB without.
 """
 
 from __future__ import annotations
