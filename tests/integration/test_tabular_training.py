@@ -12,9 +12,10 @@ from deltalake import WriterProperties, write_deltalake
 from acceleray.engines.ray import session
 from acceleray.errors import MissingDataError, SchemaError, UsageError
 from acceleray.models.tabular import shards
+from acceleray.models.tabular.comparison import compare, plain
 from acceleray.models.tabular.family import family
 from acceleray.models.tabular.signature import Signature
-from acceleray.models.tabular.training import compare, plain, train
+from acceleray.models.tabular.training import train
 
 pytestmark = pytest.mark.engines
 
