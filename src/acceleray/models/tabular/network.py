@@ -166,6 +166,8 @@ class NetworkLearner:
                         f"network: the checkpoint has other layers than n_layers {n_layers} and "
                         f"n_hidden {n_hidden}"
                     )
+                # A file gives its tensors in any order, but ranks add gradients up by position.
+                self._weights = {name: self._weights[name] for name in shapes(sizes)}
         for tensor in self._weights.values():
             tensor.requires_grad_()
 
