@@ -19,6 +19,7 @@ from acceleray.numerics.delta_gamma import DeltaGamma, tail_probability
 from acceleray.numerics.order_statistics import value_at_risk
 
 __all__ = [
+    "PILOT_BODY",
     "Design",
     "LossGivenQ",
     "QuadraticLaw",
@@ -32,6 +33,8 @@ __all__ = [
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+# Share of a pilot that is drawn as plain sampling would, to meet losses that have nothing to do with Q.
+PILOT_BODY = 0.75
 _CELLS_PER_KNOT = 6
 # Smallest tail probability that the table of Q's law reaches, as a share of the smallest one asked for.
 _BEYOND = 1e-3
@@ -156,8 +159,8 @@ def quadratic_law(model: DeltaGamma, *, smallest_tail: float) -> QuadraticLaw:
 
 
 def pilot_shares(probability: FloatArray) -> FloatArray:
-    """Share a pilot out: half as plain sampling would, to see the body, and half evenly over the strata."""
-    return np.asarray(0.5 * probability + 0.5 / probability.size)
+    """Share a pilot out: most as plain sampling would, to see the body, the rest evenly over the strata."""
+    return np.asarray(PILOT_BODY * probability + (1.0 - PILOT_BODY) / probability.size)
 
 
 def fit_losses(

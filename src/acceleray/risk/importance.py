@@ -14,7 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from acceleray.errors import NumericalError
-from acceleray.numerics.allocation import design, fit_losses, pilot_ratio, pilot_shares, quadratic_law
+from acceleray.numerics.allocation import (
+    PILOT_BODY,
+    design,
+    fit_losses,
+    pilot_ratio,
+    pilot_shares,
+    quadratic_law,
+)
 from acceleray.numerics.delta_gamma import delta_gamma, tilt
 from acceleray.numerics.moves import apply_moves
 from acceleray.numerics.stratified import allocate, draw_moves, stratify
@@ -27,8 +34,16 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 # A pilot costs at most this share of the paths, so that plain sampling after it loses less than a tenth.
-_PILOT_SHARE = 0.04
-_MIN_PILOT, _MAX_PILOT = 400, 8192
+_PILOT_SHARE = 0.09
+_MIN_PILOT, _LONG_PILOT = 400, 8192
+# Losses of one call, so that a long pilot of a large book stays small in memory.
+_CALL = 8192
+# Paths of a long pilot for each one expected beyond the furthest level: what it has then not met is rare
+# enough for the defensive paths.
+_PILOT_PER_EXCEEDANCE = 40.0
+# A loss beyond the level of which this many were expected in the pilot's body will have been met.
+_MET = 3.5
+_MAX_DEFENSIVE = 0.5
 _PILOT_STRATA = 24
 _MAX_STRATA = 96
 # Paths per stratum and block below which rounding would spoil the allocation.
@@ -136,7 +151,8 @@ def prepare_importance(
     levels : tuple of float
         Levels to be known well; one design serves them all.
     defensive_share : float
-        Share of the paths that goes to the strata in proportion to their probability. No weight exceeds
+        Least share of the paths that goes to the strata in proportion to their probability; it is raised, to
+        one half at most, where the pilot is too short to have met every loss that matters. No weight exceeds
         ``1 / (defensive_share * n_paths)`` by more than rounding, and no figure of any other book has more
         than ``1 / defensive_share`` times the variance of plain sampling.
 
@@ -156,7 +172,8 @@ def prepare_importance(
     seed, horizon_days, dof = plain.seed, plain.horizon_days, plain.dof
     root = plain.root * math.sqrt(horizon_days)
     blocks = Blocks(n_scenarios=-(-n_paths // block_size) * block_size, size=block_size)
-    n_pilot = min(int(_PILOT_SHARE * n_paths), _MAX_PILOT)
+    furthest = 1.0 - max(levels)
+    n_pilot = min(int(_PILOT_SHARE * n_paths), max(_LONG_PILOT, int(_PILOT_PER_EXCEEDANCE / furthest)))
     if n_pilot < _MIN_PILOT:
         return _plain(plain, f"{n_paths} paths do not pay for a pilot of {_MIN_PILOT}")
     n_strata = min(_MAX_STRATA, block_size // _MIN_PER_STRATUM)
@@ -169,11 +186,14 @@ def prepare_importance(
         model = delta_gamma(
             gradient, hessian, root, constant=start, dof=dof, unit_variance=plain.unit_variance
         )
-        law = quadratic_law(model, smallest_tail=0.1 * (1.0 - max(levels)))
-        tails = np.geomspace(0.5, 0.2 * (1.0 - max(levels)), _PILOT_STRATA - 1)
+        law = quadratic_law(model, smallest_tail=0.1 * furthest)
+        tails = np.geomspace(0.5, 0.2 * furthest, _PILOT_STRATA - 1)
         strata = stratify(model, np.unique(law.quantile(tails)))
     except NumericalError as error:
         return _plain(plain, error.message)
+    # Losses that have nothing to do with Q have up to this probability when the pilot may well miss them.
+    unseen = _MET / (PILOT_BODY * n_pilot)
+    defensive = max(defensive_share, min(unseen / furthest, _MAX_DEFENSIVE))
     counts = allocate(pilot_shares(strata.probability), n_pilot)
     generator = stream(seed, Purpose.IMPORTANCE_PILOT, horizon_days, 0)
     moves, quadratic = draw_moves(model, strata, counts, generator)
@@ -181,7 +201,7 @@ def prepare_importance(
     if np.ptp(losses) == 0.0:
         return _plain(plain, f"the losses of the pilot were all {losses[0]:g}", (), n_pilot)
     fitted = fit_losses(losses, quadratic, counts, strata.edges, strata.probability, levels)
-    found = design(law, fitted, levels, n_strata=n_strata, defensive_share=defensive_share)
+    found = design(law, fitted, levels, n_strata=n_strata, defensive_share=defensive)
     ratios = tuple(
         float(min(pair)) for pair in zip(found.ratios, pilot_ratio(fitted, counts, found), strict=True)
     )
@@ -209,13 +229,13 @@ def prepare_importance(
         horizon_days=horizon_days,
         seed=seed,
     )
-    furthest = float(tilt(model, found.inner_edges[-1:]).theta[0])
+    theta = float(tilt(model, found.inner_edges[-1:]).theta[0])
     return Importance(
         plan=plan,
         diagnosis=Diagnosis(
             method="importance",
             reason=None,
-            theta=furthest,
+            theta=theta,
             variance_ratios=ratios,
             proposals_per_path=proposals,
             n_pilot=n_pilot,
@@ -238,7 +258,8 @@ def _plain(plan: Drawn, reason: str, ratios: tuple[float, ...] = (), n_pilot: in
 
 
 def _losses(loss: Callable[[FloatArray], FloatArray], shocked: FloatArray) -> FloatArray:
-    found = np.asarray(loss(shocked), dtype=np.float64)
+    parts = np.array_split(shocked, -(-len(shocked) // _CALL))
+    found = np.concatenate([np.asarray(loss(part), dtype=np.float64) for part in parts])
     if found.shape != shocked.shape[:1]:
         raise ValueError(f"loss must return one value per scenario, had shape {found.shape}")
     if not np.isfinite(found).all():

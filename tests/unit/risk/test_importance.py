@@ -38,7 +38,7 @@ def test_prediction_and_design_are_for_the_levels_asked_for():
     assert len(found.diagnosis.variance_ratios) == 2
     assert min(found.diagnosis.variance_ratios) > 50.0
     assert found.diagnosis.theta > 0.0
-    assert found.diagnosis.n_pilot == 4000
+    assert found.diagnosis.n_pilot == 9000
 
 
 def digital(levels):
@@ -84,7 +84,7 @@ def test_books_without_a_quadratic_or_with_few_paths_are_drawn_plainly():
     zero = scaled(short_options(), "zero", 0.0, 0.0).importance((0.99,), **SETTINGS)
     assert (zero.diagnosis.method, zero.diagnosis.n_pilot) == ("plain", 0)
     assert "does not vary" in zero.diagnosis.reason
-    few = short_options().importance((0.99,), n_paths=5_000, block_size=1024, seed=1)
+    few = short_options().importance((0.99,), n_paths=4_000, block_size=1024, seed=1)
     assert "do not pay for a pilot" in few.diagnosis.reason
     short = short_options().importance((0.99,), n_paths=50_000, block_size=16, seed=1)
     assert "too short" in short.diagnosis.reason
