@@ -131,7 +131,15 @@ def parameters_known_by(parameters, row):
             fits,
             **{
                 name: getattr(fits, name)[keep]
-                for name in ("fitted_rows", "omega", "alpha", "beta", "initial_variance", "first_rows")
+                for name in (
+                    "fitted_rows",
+                    "omega",
+                    "alpha",
+                    "gamma",
+                    "beta",
+                    "initial_variance",
+                    "first_rows",
+                )
             },
         ),
     )
