@@ -104,20 +104,24 @@ def main() -> None:
     load = os.getloadavg()[0]
     timed(few, distributed=False)
     seconds: dict[str, list[float]] = {}
-    plain, fits = timed(moves, distributed=False)
-    seconds["one plain process"] = [plain]
+    first, fits = timed(moves, distributed=False)
     identical = True
     warm_up = {}
     for cpus in (1, 2):
         with session(cpus=cpus):
             # Until every worker has loaded the estimation library.
-            warm_up[f"first tasks, {cpus} CPUs"] = max(timed(few)[0] for _ in range(2))
+            warm_up[f"first tasks, Ray, {cpus} CPU{'s' if cpus > 1 else ''}"] = max(
+                timed(few)[0] for _ in range(2)
+            )
             for _ in range(asked.rounds if cpus == 2 else 1):
                 for name, way in (("graph", climb), *([("waves", waves)] if cpus == 2 else [])):
                     taken, found = timed(moves, way=way)
                     seconds.setdefault(f"{name}, Ray, {cpus} CPU{'s' if cpus > 1 else ''}", []).append(taken)
                     identical &= found == fits
+    # Before and after the others, so that a machine that gets busier or quieter shows.
+    seconds["one plain process"] = [first, timed(moves, distributed=False)[0]]
     median = {name: statistics.median(values) for name, values in seconds.items()}
+    plain = median["one plain process"]
     one, two, wave = (
         median[name] for name in ("graph, Ray, 1 CPU", "graph, Ray, 2 CPUs", "waves, Ray, 2 CPUs")
     )
