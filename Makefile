@@ -28,6 +28,7 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.market --memory
 	$(BIN)/python -m benchmarks.credit_curve
 	$(BIN)/python -m benchmarks.credit
+	$(BIN)/python benchmarks/fan_out.py
 
 docs: $(INSTALLED)
 	$(BIN)/python -m acceleray.cli.reference docs/reference

@@ -55,6 +55,7 @@ def parameters():
         fitted_rows=np.zeros(0, dtype=np.int64),
         omega=none,
         alpha=none,
+        gamma=none,
         beta=none,
         initial_variance=none,
         first_rows=none.astype(np.int64),

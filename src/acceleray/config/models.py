@@ -40,6 +40,16 @@ __all__ = [
 _FactorKind = Literal["spot", "fx", "zero_rate", "credit_spread", "implied_vol", "dividend_yield"]
 
 
+# The names of risk.volatility_fits.MODELS.
+_VolatilityModel = Literal["garch", "garch_t", "gjr_t"]
+
+
+def _without_repeats(values: tuple[_VolatilityModel, ...]) -> tuple[_VolatilityModel, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("must not repeat")
+    return values
+
+
 def _increasing(values: tuple[int, ...]) -> tuple[int, ...]:
     if list(values) != sorted(set(values)):
         raise ValueError("must increase, without repeats")
@@ -172,8 +182,14 @@ class CalibrateSettings(Strict):
     """Most daily moves behind a volatility fit."""
     refit_every_days: Positive = 20
     """Sessions between two volatility fits, counted back from `as_of`."""
+    volatility_models: Annotated[
+        tuple[_VolatilityModel, ...], Field(min_length=1), AfterValidator(_without_repeats)
+    ] = ("garch", "garch_t", "gjr_t")
+    """Variance models in the order in which they are tried, factor by factor: GARCH(1,1) with normal and with
+    Student-t residuals, and Student-t GJR-GARCH(1,1), which weighs falls and rises differently. The first
+    whose residuals pass their tests is taken."""
     ewma_decay: Level = 0.94
-    """Decay of the volatility where GARCH does not fit."""
+    """Decay of the volatility where no model fits."""
     covariance_decay: Level = 0.97
     """Decay of the exponentially weighted covariance, tonight's and the backtest's."""
 

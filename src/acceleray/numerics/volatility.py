@@ -1,7 +1,8 @@
-"""Variance recursions: GARCH(1,1), of which EWMA and a constant are special cases.
+"""Variance recursions: GJR-GARCH(1,1), of which GARCH, EWMA and a constant are special cases.
 
-``h[t+1] = omega + alpha * x[t]**2 + beta * h[t]``. EWMA with decay d is omega = 0, alpha = 1 - d, beta = d;
-a constant is alpha = beta = 0. All factors run side by side, so the loop is over time alone.
+``h[t+1] = omega + (alpha + gamma * (x[t] < 0)) * x[t]**2 + beta * h[t]``. GARCH is gamma = 0; EWMA with
+decay d is omega = gamma = 0, alpha = 1 - d, beta = d; a constant is alpha = gamma = beta = 0. All factors run
+side by side, so the loop is over time alone.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ def filter_variance(
     alpha: FloatArray,
     beta: FloatArray,
     initial_variance: FloatArray,
+    gamma: FloatArray | None = None,
     first_row: IntArray | None = None,
 ) -> FloatArray:
     """Forecast the variance of every move from the moves before it.
@@ -35,6 +37,8 @@ def filter_variance(
         Zero-mean moves, oldest first; what stands above `first_row` is not looked at.
     omega, alpha, beta, initial_variance : ndarray of shape (n_factors,)
         Recursion per factor; `initial_variance` is the forecast for its first move.
+    gamma : ndarray of shape (n_factors,), optional
+        What a negative move adds to alpha; by default nothing.
     first_row : ndarray of int64, shape (n_factors,), optional
         Row of each factor's first move; by default 0.
 
@@ -60,7 +64,8 @@ def filter_variance(
     in_use = np.arange(moves.shape[0])[:, None] >= begin
     if not np.isfinite(moves[in_use]).all():
         raise NumericalError("variance filter: a move was not finite")
-    impact = np.where(in_use, alpha * np.where(in_use, moves, 0.0) ** 2 + omega, 0.0)
+    used = np.where(in_use, moves, 0.0)
+    impact = np.where(in_use, _response(used, alpha, gamma) * used**2 + omega, 0.0)
     variance = np.empty((moves.shape[0] + 1, moves.shape[1]))
     variance[0] = initial_variance
     for t in range(moves.shape[0]):
@@ -97,6 +102,7 @@ def simulate_paths(
     variance: FloatArray,
     horizon_days: int,
     n_paths: int,
+    gamma: FloatArray | None = None,
 ) -> FloatArray:
     """Draw whole residual dates with replacement and run the variance recursion along each path.
 
@@ -112,6 +118,8 @@ def simulate_paths(
         Forecast for the first day.
     horizon_days, n_paths : int
         Days per path, and paths.
+    gamma : ndarray of shape (n_factors,), optional
+        What a negative move adds to alpha; by default nothing.
 
     Returns
     -------
@@ -129,8 +137,13 @@ def simulate_paths(
     for step in range(horizon_days):
         move = residuals[picks[:, step]] * np.sqrt(today)
         total += move
-        today = omega + alpha * move**2 + beta * today
+        today = omega + _response(move, alpha, gamma) * move**2 + beta * today
     return total
+
+
+def _response(moves: FloatArray, alpha: FloatArray, gamma: FloatArray | None) -> FloatArray:
+    """Weight of each squared move in the variance that follows; the same bits with gamma absent or zero."""
+    return alpha if gamma is None or not gamma.any() else np.where(moves < 0, alpha + gamma, alpha)
 
 
 def estimate_t_dof(residuals: FloatArray, *, lowest: float = 3.0, highest: float = 30.0) -> float:

@@ -140,6 +140,7 @@ class Filtered:
     residuals: FloatArray
     omega: FloatArray
     alpha: FloatArray
+    gamma: FloatArray
     beta: FloatArray
     variance: FloatArray
     horizon_days: int
@@ -154,6 +155,7 @@ class Filtered:
             self.residuals,
             omega=self.omega,
             alpha=self.alpha,
+            gamma=self.gamma,
             beta=self.beta,
             variance=self.variance,
             horizon_days=self.horizon_days,

@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from acceleray.config.models import Settings
@@ -14,14 +15,24 @@ from acceleray.domain.tables import contract
 from acceleray.errors import MissingDataError
 from acceleray.numerics.covariance import estimate_covariance
 from acceleray.numerics.repair import repair_covariance
-from acceleray.risk.fan_out import fan_out
+from acceleray.risk.ladder import climb
 from acceleray.risk.parameters import RiskParameters, daily_moves
-from acceleray.risk.volatility_fits import Fit, fit_batch
+from acceleray.risk.volatility_fits import (
+    SECONDS_PER_FIT,
+    Attempt,
+    Fit,
+    Item,
+    attempt_batch,
+    choose,
+    without_model,
+)
 
-__all__ = ["calibrate_risk", "refit_dates"]
+__all__ = ["calibrate_risk", "fit_volatility", "refit_dates"]
 
-# Factors per task: a worker pays once for importing the estimation library.
-_BATCH = 4
+FloatArray = npt.NDArray[np.float64]
+
+# A task costs Ray a millisecond, its results travel, and workers are two: half a second is long enough.
+_TASK_SECONDS = 0.6
 
 
 def refit_dates(market: Market, settings: Settings) -> tuple[dt.date, ...]:
@@ -89,17 +100,16 @@ def calibrate_risk(
     fitted_rows = tuple(int(row) for row in np.searchsorted(market.dates, dates))
     moving = np.nonzero(~market.fixed & np.isfinite(market.base))[0]
     window = settings.calibrate.volatility_window_days
-    batches = [tuple(int(c) for c in moving[i : i + _BATCH]) for i in range(0, moving.size, _BATCH)]
     # Older moves than any fit sees need not travel to the workers.
     cut = max(fitted_rows[0] - window, 0)
-    results = fan_out(
-        fit_batch,
-        (moves[cut:], tuple(row - cut for row in fitted_rows), window, settings.calibrate.ewma_decay),
-        [(batch,) for batch in batches],
-        what="volatility batch",
+    fits = fit_volatility(
+        moves[cut:, moving],
+        tuple(row - cut for row in fitted_rows),
+        window_days=window,
+        models=settings.calibrate.volatility_models,
+        ewma_decay=settings.calibrate.ewma_decay,
         distributed=_ray_is_up() if distributed is None else distributed,
     )
-    fits = [fit for batch in results for fit in batch]
     volatility = _volatility_table(market, moving, dates, fits)
 
     days = settings.simulate.window_days
@@ -133,10 +143,84 @@ def calibrate_risk(
         | {"t_dof": parameters.volatility.tail_index(fit, moves)}
         | {
             f"factors_{model}": float(sum(each[-1].model == model for each in fits))
-            for model in ("constant", "ewma", "garch")
+            for model in ("constant", "ewma", *settings.calibrate.volatility_models)
         }
     )
     return tables
+
+
+def fit_volatility(
+    moves: FloatArray,
+    fitted_rows: tuple[int, ...],
+    *,
+    window_days: int,
+    models: tuple[str, ...],
+    ewma_decay: float,
+    distributed: bool,
+) -> list[list[Fit]]:
+    """Choose a variance model per factor and date: the first of `models` whose residuals pass their tests.
+
+    Parameters
+    ----------
+    moves : ndarray of shape (n_moves, n_factors)
+        Daily moves, NaN before a factor's first; row i ends on date i + 1.
+    fitted_rows : tuple of int
+        Rows of the dates, increasing: a fit on date r sees the `window_days` moves up to row r - 1.
+    models : tuple of str
+        In the order in which they are tried.
+    ewma_decay : float
+        Of what is taken where no model fits.
+    distributed : bool
+        As Ray tasks, or in this process.
+
+    Returns
+    -------
+    list of list of Fit
+        Per factor and date; the same bits in any number of tasks.
+    """
+    found: dict[tuple[int, int], Fit] = {}
+    items: list[Item] = []
+    for column in range(moves.shape[1]):
+        run: list[int] = []
+        for row in fitted_rows:
+            simple = without_model(moves[:, column], row, window_days=window_days, ewma_decay=ewma_decay)
+            if simple is None:
+                run.append(row)
+                continue
+            found[column, row] = simple
+            # An optimum is a start for the next date's search, not for one after a gap.
+            items += [Item(column=column, rows=tuple(run))] if run else []
+            run = []
+        items += [Item(column=column, rows=tuple(run))] if run else []
+    ways = climb(
+        attempt_batch,
+        (moves, window_days, models),
+        items,
+        n_rungs=len(models),
+        onward=_onward,
+        cost=lambda rung, item: SECONDS_PER_FIT[models[rung]] * len(item.rows),
+        task_seconds=_TASK_SECONDS,
+        what="volatility batch",
+        distributed=distributed,
+    )
+    for item, way in zip(items, ways, strict=True):
+        attempts: dict[int, list[Attempt]] = {row: [] for row in item.rows}
+        for tried, results in way:
+            for row, attempt in zip(tried.rows, results, strict=True):
+                attempts[row].append(attempt)
+        for row in item.rows:
+            window = moves[max(row - window_days, 0) : row, item.column]
+            found[item.column, row] = choose(attempts[row], window[np.isfinite(window)], ewma_decay)
+    return [[found[column, row] for row in fitted_rows] for column in range(moves.shape[1])]
+
+
+def _onward(_rung: int, item: Item, attempts: list[Attempt]) -> Item | None:
+    """Keep the dates whose model did not pass."""
+    left = [pair for pair in zip(item.rows, attempts, strict=True) if not pair[1].passed]
+    if not left:
+        return None
+    rows, before = zip(*left, strict=True)
+    return Item(column=item.column, rows=rows, before=before)
 
 
 def _ray_is_up() -> bool:
@@ -161,8 +245,12 @@ def _volatility_table(
             "mean": 0.0,
             "omega": fit.omega,
             "alpha": fit.alpha,
+            "gamma": fit.gamma,
             "beta": fit.beta,
+            "dof": fit.dof,
             "initial_variance": fit.initial_variance,
+            **{f"{name}_p": fit.p_values.get(name) for name in ("ljung_box", "jarque_bera", "sign_bias")},
+            "path": fit.path,
             "note": fit.note,
         }
         for column, each in zip(moving, fits, strict=True)

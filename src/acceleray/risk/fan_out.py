@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from acceleray.errors import AccelerayError, TaskFailedError
 
-__all__ = ["TASKS_PER_CPU", "as_they_finish", "fan_out"]
+__all__ = ["TASKS_PER_CPU", "as_they_finish", "fan_out", "task_result"]
 
 # Enough to keep every CPU busy while results travel, few enough not to fill the object store.
 TASKS_PER_CPU = 2
@@ -95,13 +95,20 @@ def as_they_finish(
                 return
             (finished,), _ = ray.wait(list(in_flight), num_returns=1)
             index = in_flight.pop(finished)
-            yield index, _result(finished, f"{what} {index}")
+            yield index, task_result(finished, f"{what} {index}")
     finally:
         for unfinished in in_flight:
             ray.cancel(unfinished)
 
 
-def _result(finished: Any, what: str) -> Any:
+def task_result(finished: Any, what: str) -> Any:
+    """Fetch the result of a finished task.
+
+    Raises
+    ------
+    TaskFailedError
+        If the task failed or was lost after Ray's retries. An error of ours is raised as it is.
+    """
     import ray
 
     try:

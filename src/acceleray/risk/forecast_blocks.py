@@ -185,6 +185,7 @@ def _scenarios(
                     residuals,
                     omega=inputs.fits.omega[fit],
                     alpha=inputs.fits.alpha[fit],
+                    gamma=inputs.fits.gamma[fit],
                     beta=inputs.fits.beta[fit],
                     variance=variance,
                     horizon_days=horizon,

@@ -184,7 +184,7 @@ def forecast_days(
             fits,
             **{
                 name: getattr(fits, name)[:, columns]
-                for name in ("omega", "alpha", "beta", "initial_variance", "first_rows")
+                for name in ("omega", "alpha", "gamma", "beta", "initial_variance", "first_rows")
             },
         ),
         # One tail for the whole market, as on any night.

@@ -34,8 +34,8 @@ class VolatilityFits:
     ----------
     fitted_rows : ndarray of int64, shape (n_fits,)
         Row of ``market.dates`` at whose close each fit was made, increasing.
-    omega, alpha, beta, initial_variance : ndarray of shape (n_fits, n_factors)
-        Zero for a factor that never moves.
+    omega, alpha, gamma, beta, initial_variance : ndarray of shape (n_fits, n_factors)
+        Zero for a factor that never moves; gamma, what a negative move adds to alpha, is zero for most.
     first_rows : ndarray of int64, shape (n_fits, n_factors)
         Row of the daily moves with which each fit's window begins.
     """
@@ -43,6 +43,7 @@ class VolatilityFits:
     fitted_rows: IntArray
     omega: FloatArray
     alpha: FloatArray
+    gamma: FloatArray
     beta: FloatArray
     initial_variance: FloatArray
     first_rows: IntArray
@@ -87,6 +88,7 @@ class VolatilityFits:
             part,
             omega=self.omega[fit],
             alpha=self.alpha[fit],
+            gamma=self.gamma[fit],
             beta=self.beta[fit],
             initial_variance=self.initial_variance[fit],
             first_row=first - start,
@@ -107,7 +109,7 @@ class VolatilityFits:
             If no other factor is left.
         """
         row = int(self.fitted_rows[fit])
-        daily = self.alpha[fit] + self.beta[fit] > 0
+        daily = (self.alpha[fit] + self.beta[fit] > 0) | (self.gamma[fit] > 0)
         if not daily.any():
             raise CalibrationError("tail index: no factor moves daily")
         first = int(self.first_rows[fit][daily].min())
@@ -172,7 +174,7 @@ class RiskParameters:
             name = market.factor_ids[absent[0][1]]
             raise SchemaError(f"params.volatility: no fit of {name!r} on {fitted[absent[0][0]]}")
         values = {}
-        for name in ("omega", "alpha", "beta", "initial_variance"):
+        for name in ("omega", "alpha", "gamma", "beta", "initial_variance"):
             values[name] = np.zeros((fitted.size, n_factors))
             values[name][fit, columns] = volatility[name].to_numpy()
         fits = VolatilityFits(
@@ -223,6 +225,7 @@ class RiskParameters:
             fitted_rows=np.array([moves.shape[0]], dtype=np.int64),
             omega=np.zeros((1, moves.shape[1])),
             alpha=(np.where(market.fixed, 0.0, 1.0 - decay))[None, :],
+            gamma=np.zeros((1, moves.shape[1])),
             beta=decay[None, :],
             initial_variance=start[None, :],
             first_rows=first[None, :],

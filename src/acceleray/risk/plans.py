@@ -196,6 +196,7 @@ def _filtered(
             residuals=residuals,
             omega=volatility.omega[fit],
             alpha=volatility.alpha[fit],
+            gamma=volatility.gamma[fit],
             beta=volatility.beta[fit],
             variance=variance[-1],
             horizon_days=scenarios.horizon_days,

@@ -39,6 +39,22 @@ def test_equals_the_recursion_of_arch():
     np.testing.assert_allclose(found[:-1, 0], conditional, rtol=1e-12)
 
 
+def test_a_fall_weighs_more_as_in_arch():
+    from arch import arch_model
+
+    moves = np.random.default_rng(14).standard_t(6, size=400)
+    parameters = np.array([0.05, 0.03, 0.12, 0.85])
+    model = arch_model(moves, mean="Zero", vol="GARCH", p=1, o=1, q=1, rescale=False)
+    conditional = np.asarray(model.fix(parameters).conditional_volatility) ** 2
+    omega, alpha, gamma, beta = (arrays(value) for value in parameters)
+    how = {"omega": omega, "alpha": alpha, "beta": beta, "initial_variance": conditional[:1]}
+    found = filter_variance(moves[:, None], gamma=gamma, **how)
+    np.testing.assert_allclose(found[:-1, 0], conditional, rtol=1e-12)
+    symmetric = filter_variance(moves[:, None], **how)
+    np.testing.assert_array_equal(filter_variance(moves[:, None], gamma=0 * gamma, **how), symmetric)
+    assert (found[2:] != symmetric[2:]).any()
+
+
 def test_later_moves_change_no_earlier_forecast():
     moves = np.random.default_rng(5).normal(size=(50, 2))
     how = {
@@ -74,7 +90,8 @@ def test_residuals_of_a_factor_that_stands_still_are_zero():
         standardise(arrays([0.1]), arrays([0.0]))
 
 
-def test_paths_equal_a_plain_loop():
+@pytest.mark.parametrize("gamma", [None, arrays(0.0, 0.0), arrays(0.0, 0.2)])
+def test_paths_equal_a_plain_loop(gamma):
     rng = np.random.default_rng(7)
     residuals = rng.normal(size=(30, 2))
     how = {"omega": arrays(1e-6, 0.0), "alpha": arrays(0.1, 0.06), "beta": arrays(0.85, 0.94)}
@@ -85,6 +102,7 @@ def test_paths_equal_a_plain_loop():
         variance=variance,
         horizon_days=4,
         n_paths=20,
+        gamma=gamma,
         **how,
     )
     picks = stream(1, Purpose.FILTERED_HISTORICAL, 0).integers(0, 30, size=(20, 4))
@@ -94,7 +112,8 @@ def test_paths_equal_a_plain_loop():
             for step in range(4):
                 move = residuals[picks[path, step], j] * np.sqrt(h)
                 total += move
-                h = how["omega"][j] + how["alpha"][j] * move**2 + how["beta"][j] * h
+                extra = gamma[j] if gamma is not None and move < 0 else 0.0
+                h = how["omega"][j] + (how["alpha"][j] + extra) * move**2 + how["beta"][j] * h
             assert found[path, j] == pytest.approx(total, rel=1e-12)
 
 

@@ -38,7 +38,14 @@ def test_every_moving_factor_is_fitted_on_every_date(market, tables):
     assert {(row["factor_id"], row["fitted_on"]) for row in rows} == expected
     models = {row["factor_id"]: row["model"] for row in rows}
     assert models["AAA"] == "constant"
-    assert all((row["note"] is None) == (row["model"] == "garch") for row in rows)
+    tests = ("ljung_box_p", "sign_bias_p", "jarque_bera_p")
+    for row in rows:
+        if row["model"] in {"constant", "ewma"}:
+            assert row["note"] is not None
+            assert all(row[name] is None for name in tests)
+        else:
+            passed = all(row[name] is None or row[name] >= 0.01 for name in tests)
+            assert (row["note"] is None) == passed == row["path"].endswith(f"{row['model']}: passed")
 
 
 def test_risk_parameters(tables):
@@ -46,7 +53,7 @@ def test_risk_parameters(tables):
     assert 3.0 <= risk["t_dof"] <= 30.0
     assert risk["covariance_repaired"] == 0.0
     assert risk["covariance_days"] == 150.0
-    assert risk["factors_constant"] + risk["factors_ewma"] + risk["factors_garch"] == 6
+    assert sum(value for name, value in risk.items() if name.startswith("factors_")) == 6
 
 
 def test_the_covariance_follows_the_settings(market):

@@ -5,7 +5,8 @@ import pytest
 from tests.slow_book import american, slow_book
 
 from acceleray.domain.scenario import FilteredHistorical, Historical
-from acceleray.risk import stand_ins
+from acceleray.numerics.volatility import simulate_paths
+from acceleray.risk import forecast_blocks, stand_ins
 from acceleray.risk.blocks import Job
 from acceleray.risk.calibration import calibrate_risk
 from acceleray.risk.forecasts import FORECAST_METHODS, forecast_days, forecast_table
@@ -131,10 +132,38 @@ def parameters_known_by(parameters, row):
             fits,
             **{
                 name: getattr(fits, name)[keep]
-                for name in ("fitted_rows", "omega", "alpha", "beta", "initial_variance", "first_rows")
+                for name in (
+                    "fitted_rows",
+                    "omega",
+                    "alpha",
+                    "gamma",
+                    "beta",
+                    "initial_variance",
+                    "first_rows",
+                )
             },
         ),
     )
+
+
+def test_longer_forecasts_run_the_recursion_that_was_chosen(book, market, parameters, monkeypatch):
+    seen = []
+
+    def recorded(*args, gamma, **how):
+        seen.append(gamma)
+        return simulate_paths(*args, gamma=gamma, **how)
+
+    monkeypatch.setattr(forecast_blocks, "simulate_paths", recorded)
+    resolution = resolve(book, market, history_days=160)
+    gamma = np.full_like(parameters.volatility.gamma, 0.02)
+    forecast_days(
+        resolution, market, dataclasses.replace(parameters.volatility, gamma=gamma),
+        rows=(market.dates.size - 1, market.dates.size), window_days=150, covariance_decay=0.97, seed=1,
+        nodes=("Fund",), distributed=False, horizon_days=3, methods=("filtered_historical",),
+    )  # fmt: skip
+    (found,) = seen
+    assert found.size > 0
+    np.testing.assert_array_equal(found, 0.02)
 
 
 def test_tails_are_ordered(table):

@@ -4,6 +4,7 @@ import pytest
 
 from acceleray.domain.scenario import FilteredHistorical, Given, Historical, MonteCarlo
 from acceleray.errors import InputDataError, NumericalError, SchemaError
+from acceleray.numerics.streams import Purpose, stream
 from acceleray.risk.parameters import RiskParameters, daily_moves
 from acceleray.risk.plans import history_days, prepare
 
@@ -38,6 +39,36 @@ def test_filtered_moves_are_residuals_at_tomorrows_volatility(market):
     expected = market.base[column] * np.exp(moves[-80:] / np.sqrt(h[-81:-1]) * np.sqrt(h[-1]))
     np.testing.assert_allclose(plan.levels(0)[:, column], expected, rtol=1e-12)
     np.testing.assert_array_equal(labels.dates, market.dates[-80:])
+
+
+@pytest.mark.parametrize("horizon_days", [1, 4])
+def test_a_fall_weighs_more_in_filtered_moves(market, horizon_days):
+    parameters = RiskParameters.exponential(market)
+    column = market.column("SPX")
+    parameters.volatility.gamma[0, column] = 0.03
+    scenarios = FilteredHistorical(window_days=80, horizon_days=horizon_days, n_paths=50, seed=3)
+    plan, _ = prepare(scenarios, market, parameters, block_size=80)
+    moves = daily_moves(market)[:, column]
+
+    def after(h, move):
+        return (0.06 + (0.03 if move < 0 else 0.0)) * move**2 + 0.94 * h
+
+    h = [np.mean(moves**2)]
+    for move in moves:
+        h.append(after(h[-1], move))
+    residuals = moves[-80:] / np.sqrt(h[-81:-1])
+    if horizon_days == 1:
+        expected = residuals * np.sqrt(h[-1])
+    else:
+        picks = stream(3, Purpose.FILTERED_HISTORICAL, 4, 0).integers(0, 80, size=(50, 4))
+        expected = np.zeros(50)
+        for path in range(50):
+            today = h[-1]
+            for pick in picks[path]:
+                move = residuals[pick] * np.sqrt(today)
+                expected[path] += move
+                today = after(today, move)
+    np.testing.assert_allclose(plan.levels(0)[:, column], market.base[column] * np.exp(expected), rtol=1e-12)
 
 
 def test_given_levels_are_used_as_they_are(market):
