@@ -282,22 +282,19 @@ def search(
     storage = storage.resolve()
     identity = _identity(rows, signature, folds, settings, space)
     journal = Journal(storage / _JOURNAL, identity)
-    try:
-        study = Study(journal, suggests, space, planned, repeatable=settings.order == "repeatable")
-        if not study.complete:
-            task = Task(
-                family=kind,
-                signature=signature,
-                folds=tuple(folds),
-                steps=steps(settings.stride, planned.rungs),
-                rungs=planned.rungs,
-                metric=settings.metric,
-                seed=settings.seed,
-                threads=settings.cpus_per_trial,
-            )
-            _tune(study, task, rows, settings, space, planned, storage=storage, progress=progress)
-    finally:
-        journal.close()
+    study = Study(journal, suggests, space, planned, repeatable=settings.order == "repeatable")
+    if not study.complete:
+        task = Task(
+            family=kind,
+            signature=signature,
+            folds=tuple(folds),
+            steps=steps(settings.stride, planned.rungs),
+            rungs=planned.rungs,
+            metric=settings.metric,
+            seed=settings.seed,
+            threads=settings.cpus_per_trial,
+        )
+        _tune(study, task, rows, settings, space, planned, storage=storage, progress=progress)
     trials = [_trial(entry) for entry in study.entries]
     winner = _winner(trials, settings, hashlib.sha256(json.dumps(identity).encode()).hexdigest())
     write_atomic(storage / _WINNER, json.dumps(asdict(winner), indent=1).encode())

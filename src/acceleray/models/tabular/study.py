@@ -110,6 +110,7 @@ class Journal:
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
+        self._path = path
         self.events: list[dict[str, Any]] = []
         whole = 0
         if path.exists():
@@ -122,15 +123,14 @@ class Journal:
                 raise StorageError(f"{path}: the journal is damaged: {error}") from error
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._stream = path.open("ab")
-            self._stream.truncate(whole)
+            with path.open("ab") as stream:
+                stream.truncate(whole)
         except OSError as error:
             raise StorageError(f"{path}: cannot be written: {error}") from error
         first = json.loads(json.dumps(identity))
         if not self.events:
             self._append(first, flush=True)
         elif self.events.pop(0) != first:
-            self.close()
             raise UsageError(
                 f"{path.parent}: the study there was begun with other settings, data or folds",
                 hint="Give each study a folder of its own, or remove this one.",
@@ -147,17 +147,14 @@ class Journal:
         try:
             self._append(event, flush=flush)
         except OSError as error:
-            raise StorageError(f"{self._stream.name}: cannot be written: {error}") from error
-
-    def close(self) -> None:
-        """Close the file."""
-        self._stream.close()
+            raise StorageError(f"{self._path}: cannot be written: {error}") from error
 
     def _append(self, event: Mapping[str, Any], *, flush: bool) -> None:
-        self._stream.write(json.dumps(event, separators=(",", ":")).encode() + b"\n")
-        self._stream.flush()
-        if flush:
-            os.fsync(self._stream.fileno())
+        with self._path.open("ab") as stream:
+            stream.write(json.dumps(event, separators=(",", ":")).encode() + b"\n")
+            stream.flush()
+            if flush:
+                os.fsync(stream.fileno())
 
 
 class Study:
