@@ -109,8 +109,10 @@ class LiveTable:
         if self._live is not None:
             from rich.table import Table
 
-            table = Table(*cells)
-            table.add_row(*cells.values())
+            # A name and a value per line: nine columns would not fit a narrow terminal.
+            table = Table("search", "", show_header=False)
+            for name, text in cells.items():
+                table.add_row(name, text)
             self._live.update(table)
             return
         now = self._clock()
