@@ -111,27 +111,33 @@ class Watches(Callback):
         self._clock = clock
         self._began = clock()
         self._shown_at = self._began
+        # Ray's population copies a whole configuration from one trial to another, its number included.
+        self._numbers: dict[str, int] = {}
         self._ended_before = sum(entry.status != "open" for entry in study.entries)
+
+    def on_trial_start(self, *, trial: Any, **_: Any) -> None:
+        """Remember the number before anything changes it."""
+        self._number_of(trial)
 
     def on_trial_result(self, *, trial: Any, result: dict[str, Any], **_: Any) -> None:
         """Note a report."""
-        self._study.reported(_number(trial), Report.from_dict(result))
+        self._study.reported(self._number_of(trial), Report.from_dict(result))
 
     def on_checkpoint(self, *, trial: Any, checkpoint: Any, **_: Any) -> None:
         """Note a checkpoint; a pause may hand over one that is older than the last report."""
         folder = Path(checkpoint.path)
         rounds = int(json.loads((folder / "state.json").read_text())["rounds"])
-        self._study.checkpointed(_number(trial), rounds, str(folder.relative_to(self._storage)))
+        self._study.checkpointed(self._number_of(trial), rounds, str(folder.relative_to(self._storage)))
 
     def on_trial_complete(self, *, trial: Any, **_: Any) -> None:
         """Note the end of a job."""
-        self._study.done(_number(trial))
+        self._study.done(self._number_of(trial))
 
     def on_trial_error(self, *, trial: Any, **_: Any) -> None:
         """Note a trial that has failed after its retries."""
         # Tune keeps the traceback as text and as a pickle; nothing is unpickled here.
         lines = [line.strip() for line in str(trial.get_error() or "").splitlines() if line.strip()]
-        self._study.failed(_number(trial), lines[-1] if lines else "The worker ended without a word")
+        self._study.failed(self._number_of(trial), lines[-1] if lines else "The worker ended without a word")
 
     def on_step_end(self, **_: Any) -> None:
         """Show where the study stands."""
@@ -166,6 +172,9 @@ class Watches(Callback):
                 eta_s=elapsed / fresh * (self._study.n_trials - ended) if fresh else None,
             )
         )
+
+    def _number_of(self, trial: Any) -> int:
+        return self._numbers.setdefault(trial.trial_id, _number(trial))
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
