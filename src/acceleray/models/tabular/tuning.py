@@ -136,7 +136,8 @@ class Watches(Callback):
     def on_trial_error(self, *, trial: Any, **_: Any) -> None:
         """Note a trial that has failed after its retries."""
         # Tune keeps the traceback as text and as a pickle; nothing is unpickled here.
-        lines = [line.strip() for line in str(trial.get_error() or "").splitlines() if line.strip()]
+        text = Path(trial.error_file).read_text() if trial.error_file else ""
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
         self._study.failed(self._number_of(trial), lines[-1] if lines else "The worker ended without a word")
 
     def on_step_end(self, **_: Any) -> None:
