@@ -197,6 +197,9 @@ def _hyperopt(space: Mapping[str, Range], *, seed: int, n_startup: int) -> Searc
     for key, given in space.items():
         if isinstance(given, Choice):
             expressions[key] = hp.choice(key, list(given.options))
+        elif given.low == given.high:
+            # HyperOpt takes no range of one value.
+            expressions[key] = hp.choice(key, [given.low])
         elif isinstance(given, Whole):
             expressions[key] = (
                 scope.int(hp.qloguniform(key, math.log(given.low), math.log(given.high), 1.0))

@@ -109,3 +109,17 @@ def test_suggestions_are_brought_into_range():
     assert isinstance(in_range(SPACE["depth"], 2.0), int)
     assert in_range(SPACE["rate"], 1.0000000001) == 1.0
     assert in_range(SPACE["kind"], 4) == 4.0
+
+
+@pytest.mark.parametrize("name", [name for name in SEARCHERS if name not in ("grid", "cma_es")])
+def test_a_range_of_one_value_is_that_value(name):
+    space = {
+        "one": Whole(low=2, high=2),
+        "half": Real(low=0.5, high=0.5),
+        "log": Real(low=0.5, high=0.5, log=True),
+        "only": Choice(options=(7.0,)),
+    }
+    found = searcher(name, space, seed=0, n_startup=1, grid_points=1, n_trials=3)
+    for trial_id in ("a", "b"):
+        assert found.suggest(trial_id) == {"one": 2, "half": 0.5, "log": 0.5, "only": 7.0}
+        found.on_trial_complete(trial_id, result={"score": 1.0})
