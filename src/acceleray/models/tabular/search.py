@@ -255,6 +255,11 @@ def search(
     progress : Progress, optional
         Such as `progress.LiveTable`.
 
+    Notes
+    -----
+    Tune keeps what it shares for as long as Ray is up: a second search on the same instance adds its rows to
+    those of the first in the object store. Trials add nothing.
+
     Raises
     ------
     UsageError
