@@ -29,6 +29,9 @@ class Purpose(IntEnum):
     CREDIT_IMPORTANCE = 26
     CREDIT_MIXING = 27
     CREDIT_CURVE = 28
+    FOLDS = 40
+    RANDOM_SEARCH = 41
+    POPULATION = 42
 
 
 def stream(seed: int, purpose: Purpose, *address: int) -> np.random.Generator:

@@ -43,4 +43,7 @@ def test_published_addresses_never_change():
         "CREDIT_IMPORTANCE": 26,
         "CREDIT_MIXING": 27,
         "CREDIT_CURVE": 28,
+        "FOLDS": 40,
+        "RANDOM_SEARCH": 41,
+        "POPULATION": 42,
     }
