@@ -18,7 +18,7 @@ import hashlib
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -160,6 +160,12 @@ def score_files(
         raise UsageError(f"n_actors: expected at least 1, was {n_actors}")
     if not _RUN_ID.fullmatch(run_id):
         raise UsageError(f"run_id: expected letters, digits, '.', '_' and '-', was {run_id!r}")
+    # An actor's folder need not be the caller's.
+    out, artifact_folder = out.resolve(), artifact_folder.resolve()
+    if isinstance(source, DeltaVersion):
+        source = replace(source, path=source.path.resolve())
+    else:
+        source = [file.resolve() for file in source]
     with project_lock(out, run_id):
         run = _Run(asked, artifact_folder=artifact_folder, out=out, run_id=run_id)
         return run.facts() if run.is_done() else run.go(source, n_actors)

@@ -101,7 +101,9 @@ def survey(files: Sequence[str], signature: Signature) -> Survey:
     digest = hashlib.sha256()
     pieces: list[Piece] = []
     events = 0
-    for file in files:
+    for name in files:
+        # Ray Train's workers have a folder of their own.
+        file = str(Path(name).resolve())
         with _reading(file), pq.ParquetFile(file) as parquet:
             with _naming(file):
                 signature.rows(parquet.schema_arrow.empty_table())
