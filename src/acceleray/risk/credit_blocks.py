@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
+IntArray: TypeAlias = npt.NDArray[np.int64]
 
 WHOLE = -1
 
@@ -148,11 +149,12 @@ def contribution_points(
     block: int,
     block_size: int,
     n_lines: int,
-    loss: float,
+    losses: tuple[float, ...],
+    chosen: IntArray | None,
 ) -> ContributionSums:
-    """Add up what each obligor of a portfolio loses in its tail, along the first lines of a block."""
+    """Add up what segments and (chosen) obligors lose in tails, along the first lines of a block."""
     points = _points(books[book], seed, replicates, portfolio.address, block, block_size)[:n_lines]
-    return contributions_block(portfolio.of(models), books[book], points, loss)
+    return contributions_block(portfolio.of(models), books[book], points, losses, chosen=chosen)
 
 
 def _points(

@@ -10,6 +10,7 @@ from tests.unit.risk.test_credit import BASE, RECESSION, filled
 
 from acceleray.config.models import CreditSettings, Scenario, SimulateSettings
 from acceleray.errors import InputDataError, UsageError
+from acceleray.risk import credit_contributions
 from acceleray.risk.credit import credit_losses
 from acceleray.risk.credit_measures import credit_table, curve_table, obligors_table
 from acceleray.risk.credit_methods import CURVE_LEVELS
@@ -137,6 +138,34 @@ def test_contributions_of_obligors_and_segments_add_up():
             ]
             whole = losses.es(level, scenario=scenario).value
             assert math.fsum(segments) == pytest.approx(whole, rel=1e-12)
+
+
+def test_obligors_of_a_large_book_add_up_to_their_segments_and_have_errors(monkeypatch):
+    book = loans(600, loadings=4)
+    full = credit_losses(book, [], settings(method="conditional"))
+    monkeypatch.setattr(credit_contributions, "SHARES_BUDGET", 5000.0)
+    losses = credit_losses(book, [], settings(method="conditional"))
+    segments = {
+        row["segment"]: row
+        for row in credit_table(losses, levels=LEVELS, interval_level=0.95).to_pylist()
+        if (row["measure"], row["level"]) == ("ES_contribution", 0.99)
+    }
+    rows = [
+        [
+            row
+            for row in obligors_table(each, levels=LEVELS, count=count).to_pylist()
+            if (row["measure"], row["level"]) == ("ES_contribution", 0.99) and row["obligor_id"]
+        ]
+        for each, count in ((losses, 600), (losses, 50), (full, 600))
+    ]
+    for name, segment in segments.items():
+        own = math.fsum(row["value"] for row in rows[0] if row["segment"] == name)
+        assert own == pytest.approx(segment["value"], rel=1e-12)
+    assert all(row["std_error"] > 0.0 for row in rows[1])
+    # Both visit the same lines for the obligors that matter: only who the others are is told by fewer.
+    known = {row["obligor_id"]: row["value"] for row in rows[2]}
+    for row in rows[1]:
+        assert row["value"] == pytest.approx(known[row["obligor_id"]], rel=1e-5)
 
 
 def test_shares_in_the_tail_are_those_of_plain_paths():
