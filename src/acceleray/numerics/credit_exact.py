@@ -34,7 +34,15 @@ from acceleray.numerics.factor_quadrature import (
 )
 from acceleray.numerics.loss_lattice import MAX_POINTS, LatticeBook, Rounding, Severities, lattice_book
 
-__all__ = ["MAX_AXES", "Bracket", "LossLaw", "exact_law", "suits_exact"]
+__all__ = [
+    "MAX_AXES",
+    "Bracket",
+    "LossLaw",
+    "coarse_axes",
+    "conditional_distances",
+    "exact_law",
+    "suits_exact",
+]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
@@ -306,7 +314,7 @@ class _Integral:
         block = max(_HELD // max(book.counts.size, 1), 1)
         fixed = None if book.correlated else book.severities(rounding, np.zeros(book.residual.size))
         for nodes in tensor_nodes(axes, block=block):
-            distance, scores = _conditional(book, dof, nodes)
+            distance, scores = conditional_distances(book, dof, nodes)
             if fixed is not None:
                 _accumulate(totals, book, distance, nodes.weights, fixed, method)
                 continue
@@ -345,7 +353,7 @@ def _accumulate(
         totals += weights[node][:, None] * law
 
 
-def _conditional(book: LatticeBook, dof: float, nodes: Nodes) -> tuple[FloatArray, FloatArray]:
+def conditional_distances(book: LatticeBook, dof: float, nodes: Nodes) -> tuple[FloatArray, FloatArray]:
     """Return the distances to default by node and group, and the systematic scores by node and class."""
     level = nodes.values[:, : book.n_axes] @ book.loadings.T + book.mean
     scale = nodes.values[:, -1:] if math.isfinite(dof) else np.ones((nodes.values.shape[0], 1))
@@ -357,6 +365,11 @@ def _conditional(book: LatticeBook, dof: float, nodes: Nodes) -> tuple[FloatArra
 def _axes(book: LatticeBook, dof: float, steps: list[float]) -> list[Axis]:
     axes = [normal_axis(step) for step in steps[: book.n_axes]]
     return axes if math.isinf(dof) else [*axes, scale_axis(dof, steps[-1])]
+
+
+def coarse_axes(book: LatticeBook, dof: float) -> list[Axis]:
+    """Return rules as coarse as averages over a tail may have: steps as wide as the conditional law is."""
+    return _axes(book, dof, [min(2.0 * step, _FIRST_STEP) for step in _first_steps(book, dof)])
 
 
 def _first_steps(book: LatticeBook, dof: float) -> list[float]:
@@ -385,7 +398,7 @@ def _moments(book: LatticeBook, dof: float, axis: int) -> tuple[FloatArray, Floa
     if n_axes:
         # log sqrt(W / nu) has a deviation of about 1 / sqrt(2 nu).
         values[:, axis] = along if axis < book.n_axes else np.exp(along / math.sqrt(2.0 * dof))
-    distance, _ = _conditional(book, dof, Nodes(values=values, weights=np.ones((_STATES, 1))))
+    distance, _ = conditional_distances(book, dof, Nodes(values=values, weights=np.ones((_STATES, 1))))
     sizes = (book.positions * _mean_share(book))[book.severity]
     p, q = ndtr(distance), ndtr(-distance)
     mean, variance = p @ (book.counts * sizes), (p * q) @ (book.counts * sizes**2)

@@ -106,7 +106,9 @@ def losses_of(book: CreditBook, stresses: Sequence[CreditStress], settings: Simu
         models=[each.model for each in models],
         expected=np.array([expected_loss(model.model) for model in models]),
         plain=plain,
-        found=estimate_portfolios(models, portfolios, plain, settings, distributed=distributed),
+        found=estimate_portfolios(
+            models, portfolios, plain, settings, segments=book.segments, distributed=distributed
+        ),
     )
 
 

@@ -20,7 +20,7 @@ from acceleray.numerics.loss_curve_contributions import (
 )
 from acceleray.risk.credit_blocks import Portfolio, contribution_points
 
-__all__ = ["LineLayout", "Shares", "TailShares", "line_shares"]
+__all__ = ["MAX_CHOSEN", "LineLayout", "Shares", "TailShares", "exact_shares", "line_shares", "spread_rest"]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 IntArray: TypeAlias = npt.NDArray[np.int64]
@@ -31,7 +31,7 @@ FanOut: TypeAlias = Callable[[Any, Sequence[Any], Sequence[tuple[Any, ...]], str
 SHARES_BUDGET = 2e6
 LINE_BUDGET = 1.5e7
 # Obligors that these visit, and parts of the lines that find them.
-_CHOSEN = 200
+MAX_CHOSEN = 200
 _PARTS = 4
 # Lines of a scramble at least.
 _FEWEST_LINES = 2
@@ -156,7 +156,7 @@ def line_shares(
     chosen: IntArray | None = None
     pilot: ContributionSums | None = None
     n_lines = _power_of_two(min(LINE_BUDGET / (layout.cost * parts), most))
-    if model.n_obligors * n_lines * parts > SHARES_BUDGET and model.n_obligors > _CHOSEN:
+    if model.n_obligors * n_lines * parts > SHARES_BUDGET and model.n_obligors > MAX_CHOSEN:
         few = min(parts, _PARTS)
         each = _power_of_two(min(SHARES_BUDGET / (model.n_obligors * few), most))
         pilot = functools.reduce(operator.add, added(few, each, None))
@@ -184,6 +184,35 @@ def line_shares(
     }
 
 
+def exact_shares(
+    model: LossModel, amounts: tuple[FloatArray, FloatArray], levels: Sequence[float]
+) -> dict[float, TailShares]:
+    """Name what the exact law says: amounts at VaR and in ES, shape (n_levels, n_obligors)."""
+    starts = model.cells[model.segments[:-1]]
+
+    def shares(values: FloatArray) -> Shares:
+        total = math.fsum(values)
+        share = values / total if total > 0.0 else np.zeros(values.size)
+        segments = np.add.reduceat(share, starts)
+        return Shares(
+            obligors=share,
+            obligor_errors=np.zeros(share.size),
+            segments=segments,
+            segment_errors=np.zeros(segments.size),
+        )
+
+    return {
+        level: TailShares(
+            value_at_risk=shares(at),
+            shortfall=shares(beyond),
+            method="exact",
+            note="exact, no sampling",
+            n_paths=None,
+        )
+        for level, at, beyond in zip(levels, *amounts, strict=True)
+    }
+
+
 def _power_of_two(number: float) -> int:
     return 1 << (max(int(number), 1).bit_length() - 1)
 
@@ -201,7 +230,7 @@ def _largest(pilot: ContributionSums) -> IntArray:
         for row in (*pilot.at, *pilot.beyond)
     ]
     # The order of the book decides between equal shares.
-    kept = np.argsort(-np.max(shares, axis=0), kind="stable")[:_CHOSEN]
+    kept = np.argsort(-np.max(shares, axis=0), kind="stable")[:MAX_CHOSEN]
     return np.asarray(np.sort(kept), dtype=np.int64)
 
 
@@ -225,20 +254,20 @@ def _pooled(
         scale = np.divide(by_segment, own, out=np.zeros_like(own), where=own > 0.0)
         share = share * np.repeat(scale, np.diff(np.append(starts, share.size)))
     else:
-        share, errors = _spread(share, errors, by_segment, getattr(pilot, which)[place], chosen, starts)
+        share, errors = spread_rest(share, errors, by_segment, getattr(pilot, which)[place], chosen, starts)
     return Shares(obligors=share, obligor_errors=errors, segments=by_segment, segment_errors=segment_errors)
 
 
-def _spread(
+def spread_rest(
     share: FloatArray,
     errors: FloatArray,
     by_segment: FloatArray,
-    pilot: IntArray,
+    pilot: npt.NDArray[np.number[Any]],
     chosen: IntArray,
     starts: IntArray,
 ) -> tuple[FloatArray, FloatArray]:
     """Share what the chosen obligors leave of a segment as the pilot says."""
-    weights = pilot.astype(np.float64)
+    weights = np.array(pilot, dtype=np.float64)
     weights[chosen] = 0.0
     every, all_errors = np.zeros(weights.size), np.full(weights.size, np.nan)
     every[chosen], all_errors[chosen] = share, errors

@@ -125,7 +125,7 @@ def curve_table(losses: CreditLosses) -> pa.Table:
 
 
 def obligors_table(losses: CreditLosses, *, levels: Sequence[float], count: int = 50) -> pa.Table:
-    """List the obligors that make most of the tail of the whole book, where conditional laws found it.
+    """List the obligors that make most of the tail of the whole book, whatever the method.
 
     Parameters
     ----------
@@ -247,7 +247,7 @@ def _contributions(
     losses: CreditLosses, portfolio: Portfolio, found: Found, level: float, interval_level: float
 ) -> Iterator[Figure]:
     """Each segment's part of the whole book's ES: its mean loss in the tail of the whole."""
-    if found.split is not None:
+    if found.split is not None and found.estimates.method in ("exact", "conditional"):
         yield from _shared(found, found.split()[level], level, interval_level)
         return
     by_segment, masses, method = losses.plain[portfolio.scenario], None, "plain"
@@ -262,13 +262,8 @@ def _contributions(
     for segment in by_segment:
         total += segment
     values, errors = expected_shortfall_contributions(by_segment, total, level=level, weights=masses)
-    scale, added = 1.0, ""
-    if method != found.estimates.method:
-        own = float(values.sum())
-        scale = found.estimates.es(level).value / own if own > 0.0 else 1.0
-        added = f"; plain paths, scaled by {scale:.4f} to the ES by method {found.estimates.method}"
-    half = float(ndtri(0.5 + interval_level / 2.0)) * scale * errors
-    for value, reach in zip((scale * values).tolist(), half.tolist(), strict=True):
+    half = float(ndtri(0.5 + interval_level / 2.0)) * errors
+    for value, reach in zip(values.tolist(), half.tolist(), strict=True):
         low: float | None = value - reach
         high: float | None = value + reach
         note = "normal, from the standard error"
@@ -277,7 +272,7 @@ def _contributions(
             note = "no interval: the paths are all equal"
             if beyond < MIN_TAIL_PATHS:
                 note = f"no interval: only {beyond:.3g} of {n_paths} paths lie beyond the level"
-        estimate = Estimate(value=value, ci_low=low, ci_high=high, note=note + added)
+        estimate = Estimate(value=value, ci_low=low, ci_high=high, note=note)
         yield _sampled("ES_contribution", level, estimate, method, n_paths)
 
 

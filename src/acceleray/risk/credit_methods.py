@@ -20,7 +20,9 @@ import numpy.typing as npt
 
 from acceleray.errors import InputDataError
 from acceleray.numerics.credit import PreparedModel
-from acceleray.numerics.credit_importance import CYCLE
+from acceleray.numerics.credit_exact import LossLaw
+from acceleray.numerics.credit_importance import CYCLE, Aim
+from acceleray.numerics.credit_importance_estimates import path_masses
 from acceleray.numerics.credit_importance_guard import guard
 from acceleray.numerics.loss_curve import PreparedBook
 from acceleray.numerics.loss_curve_estimates import loss_curve
@@ -29,12 +31,13 @@ from acceleray.risk.credit_blocks import (
     Portfolio,
     conditional_points,
     exact_portfolio,
+    exact_tail,
     importance_paths,
     prepare_conditional,
     prepare_importance,
     unsuitable_exact,
 )
-from acceleray.risk.credit_contributions import LineLayout, TailShares, line_shares
+from acceleray.risk.credit_contributions import LineLayout, TailShares, exact_shares, line_shares
 from acceleray.risk.fan_out import fan_out
 from acceleray.risk.loss_estimates import (
     CurveEstimates,
@@ -43,6 +46,7 @@ from acceleray.risk.loss_estimates import (
     PlainEstimates,
     WeightedEstimates,
 )
+from acceleray.risk.path_contributions import DrawnPaths, importance_shares, plain_shares
 
 if TYPE_CHECKING:
     from acceleray.config.models import SimulateSettings
@@ -96,6 +100,7 @@ def estimate_portfolios(
     plain: FloatArray,
     settings: SimulateSettings,
     *,
+    segments: tuple[str, ...],
     distributed: bool,
 ) -> dict[Portfolio, Found]:
     """Estimate every portfolio by the method of the settings, or by the best that suits it.
@@ -110,6 +115,8 @@ def estimate_portfolios(
         Losses of plain paths.
     settings : SimulateSettings
         Seed, confidence, levels, and the sizes and method of the loan book.
+    segments : tuple of str
+        Names of the segments, to which the streams of the plain paths belong.
     distributed : bool
         As Ray tasks, or in this process.
 
@@ -120,7 +127,7 @@ def estimate_portfolios(
     TaskFailedError
         If a task failed after Ray's retries.
     """
-    run = _Run(models, plain, settings, distributed)
+    run = _Run(models, plain, settings, segments, distributed)
     method = settings.credit.method
     if method == "plain":
         return {portfolio: run.plain(portfolio, "") for portfolio in portfolios}
@@ -161,11 +168,14 @@ class _Run:
         models: tuple[PreparedModel, ...],
         plain: FloatArray,
         settings: SimulateSettings,
+        segments: tuple[str, ...],
         distributed: bool,
     ) -> None:
         self._models = models
         self._paths = plain
         self._settings = settings
+        self._segments = segments
+        self._aims: tuple[tuple[Portfolio, ...], tuple[Aim, ...]] = ((), ())
         self._distributed = distributed
         self._lowest = min(*CURVE_LEVELS, *settings.credit.levels)
 
@@ -176,13 +186,27 @@ class _Run:
 
     def plain(self, portfolio: Portfolio, why: str) -> Found:
         """Take the plain paths."""
-        return Found(
-            estimates=PlainEstimates(
-                losses=_losses_of(self._paths[portfolio.scenario], portfolio),
-                confidence=self._settings.interval_level,
-                seed=self._settings.seed,
-            ),
-            why=why,
+        losses = _losses_of(self._paths[portfolio.scenario], portfolio)
+        estimates = PlainEstimates(
+            losses=losses, confidence=self._settings.interval_level, seed=self._settings.seed
+        )
+        if portfolio.segment != WHOLE:
+            return Found(estimates=estimates, why=why)
+        drawn = self._drawn(portfolio, losses, None, self._settings.credit.block_size)
+        split = functools.partial(plain_shares, self._fan_out, self._segments, drawn)
+        return Found(estimates=estimates, why=why, split=functools.cache(split))
+
+    def _drawn(
+        self, portfolio: Portfolio, losses: FloatArray, masses: FloatArray | None, block_size: int
+    ) -> DrawnPaths:
+        return DrawnPaths(
+            models=self._models,
+            portfolio=portfolio,
+            seed=self._settings.seed,
+            losses=losses,
+            masses=masses,
+            block_size=block_size,
+            levels=self._settings.credit.levels,
         )
 
     def exact(self, portfolios: Sequence[Portfolio]) -> dict[Portfolio, Found | str]:
@@ -195,8 +219,18 @@ class _Run:
             each: reason for each, reason in zip(portfolios, reasons, strict=True) if reason is not None
         }
         for portfolio, law in zip(suited, laws, strict=True):
-            outcomes[portfolio] = Found(estimates=ExactEstimates(law=law), why="")
+            split = None
+            if portfolio.segment == WHOLE:
+                split = functools.cache(functools.partial(self._split_exact, portfolio, law))
+            outcomes[portfolio] = Found(estimates=ExactEstimates(law=law), why="", split=split)
         return outcomes
+
+    def _split_exact(self, portfolio: Portfolio, law: LossLaw) -> Mapping[float, TailShares]:
+        levels = self._settings.credit.levels
+        (amounts,) = self._fan_out(
+            exact_tail, [self._models], [(portfolio, law, levels)], "exact contributions"
+        )
+        return exact_shares(portfolio.of(self._models), amounts, levels)
 
     def conditional(self, portfolios: Sequence[Portfolio]) -> dict[Portfolio, Found | str]:
         """Integrate conditional loss laws along lines, or say why they do not suit."""
@@ -297,7 +331,8 @@ class _Run:
             [(each, probabilities) for each in portfolios],
             "aim of importance sampling",
         )
-        size = -(-credit.block_size // CYCLE) * CYCLE
+        self._aims = (tuple(portfolios), tuple(aims))
+        size = self._cycles
         blocks = range(-(-credit.n_paths // size))
         drawn = self._fan_out(
             importance_paths,
@@ -315,6 +350,11 @@ class _Run:
                 )
             )
         return found
+
+    @property
+    def _cycles(self) -> int:
+        """Paths of a block of weighted ones: whole cycles."""
+        return -(-self._settings.credit.block_size // CYCLE) * CYCLE
 
     def guarded(
         self, portfolio: Portfolio, drawn: tuple[FloatArray, FloatArray], why: str, method: str
@@ -335,7 +375,14 @@ class _Run:
         estimates = WeightedEstimates(
             losses=losses, weights=weights, confidence=self._settings.interval_level
         )
-        found = Found(estimates=estimates, why="", segment_losses=by_segment)
+        split = None
+        if portfolio.segment == WHOLE:
+            drawn_paths = self._drawn(portfolio, losses, path_masses(weights), self._cycles)
+            known, aims = self._aims
+            split = functools.cache(
+                functools.partial(importance_shares, self._fan_out, aims, known.index(portfolio), drawn_paths)
+            )
+        found = Found(estimates=estimates, why="", segment_losses=by_segment, split=split)
         return self.checked(portfolio, found, why, method)
 
     def checked(self, portfolio: Portfolio, found: Found, why: str, method: str) -> Found:
