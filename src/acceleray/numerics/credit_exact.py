@@ -52,8 +52,9 @@ MAX_GROUPS = 100_000
 # Additions of the recursion that one second of one core is good for, for readers of budgets.
 ADDITIONS_PER_SECOND = 1e9
 DEFAULT_BUDGET = 60.0 * ADDITIONS_PER_SECOND
-# One term of a transform costs as much as so many additions of the recursion.
-_TRANSFORM_COST = 60.0
+# A transform costs as much as so many additions of the recursion for each point and group, and two groups
+# more; each step of a law that is made anew as much as so many.
+_TRANSFORM_COST, _LAW_COST = 20.0, 60.0
 # A conditional law is so many standard deviations wide before its probabilities are negligible, and a Poisson
 # law of a small mean so many losses.
 _WIDTH, _FEW = 27.0, 40.0
@@ -419,18 +420,20 @@ def _cost_per_node(book: LatticeBook, dof: float) -> tuple[float, str]:
     random = ~np.isnan(book.shape[:, 0])
     whole = book.positions == np.round(book.positions)
     widths = np.where(random, book.positions + 2.0, np.where(whole | book.exact, 1.0, 2.0))[book.severity]
-    passes = np.where(widths == 1.0, binomial, book.counts * (widths + 1.0))
+    # Where the loss is one number of steps a group is added at once, elsewhere obligor by obligor.
+    passes = np.where(widths == 1.0, binomial, widths + 1.0)
+    times = np.where(widths == 1.0, 1.0, book.counts)
     # How much of the lattice a conditional law fills, on average over the states.
     _, _, deviation = _moments(book, dof, 0)
     reach = np.minimum(_WIDTH * deviation + _FEW * float(book.positions.max()), book.n_points)
-    order = np.argsort(-passes, kind="stable")
-    # The first group starts from a point, the others find a law that has grown by half on average.
-    recursion = float(passes[order[0]] + (0.5 * passes[order[1:]].sum() + 1.0) * reach.mean())
-    transform = _TRANSFORM_COST * (book.counts.size + 20.0) * book.n_points
+    # The first addition starts from a point, the others find a law that has grown by half on average.
+    first = float(passes.max())
+    recursion = first + (0.5 * (float(passes @ times) - first) + 1.0) * float(reach.mean())
+    transform = _TRANSFORM_COST * (book.counts.size + 2.0) * book.n_points
     if book.correlated:
         # The laws of the losses are made anew at every node.
-        recursion += _TRANSFORM_COST * float(book.positions.sum())
-        transform += _TRANSFORM_COST * float(book.positions.sum())
+        recursion += _LAW_COST * float(book.positions.sum())
+        transform += _LAW_COST * float(book.positions.sum())
     return (recursion, "recursion") if recursion <= transform else (transform, "transform")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from acceleray.numerics.credit_exact import exact_law
+from acceleray.numerics.credit_exact import exact_law, suits_exact
 from acceleray.numerics.credit_exact_contributions import exact_contributions
 from acceleray.numerics.credit_model import LossModel, default_thresholds
 from acceleray.numerics.recovery import Recoveries
@@ -99,9 +99,27 @@ def test_contributions_add_up_to_the_law(model: LossModel) -> None:
         assert beyond[number].sum() == pytest.approx(law.es(level).value, rel=1e-6)
 
 
+def test_recursion_and_transform_agree() -> None:
+    model = loans([0.01, 0.02, 0.02, 0.05, 0.1], [5.0, 1.0, 1.0, 2.0, 3.0], recoveries=BETA)
+    found = [
+        exact_contributions(model, exact_law(model, unit=0.05, method=method), LEVELS)
+        for method in ("recursion", "transform")
+    ]
+    # Rounding of 1e-16 against a tail of 1e-3.
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-7)
+    np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-9)
+
+
 def test_an_obligor_that_can_lose_nothing_adds_nothing() -> None:
     model = loans([0.0, 0.01, 0.02], [5.0, 0.0, 2.0])
     at, beyond = exact_contributions(model, exact_law(model), (0.99,))
     np.testing.assert_array_equal(at[0, :2], 0.0)
     np.testing.assert_array_equal(beyond[0, :2], 0.0)
     assert beyond[0, 2] == pytest.approx(2.0, rel=1e-9)
+
+
+def test_wide_laws_of_loss_are_transformed_and_priced_obligor_by_obligor() -> None:
+    model = loans(np.full(10, 0.02), np.full(10, 1.0), recoveries=BETA)
+    # Ten obligors with 3,277 steps each; the recursion would take a minute for its three laws.
+    assert suits_exact(model, 5e9) is None
+    assert exact_law(model).method == "transform"
