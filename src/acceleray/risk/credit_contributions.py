@@ -156,12 +156,14 @@ def line_shares(
     chosen: IntArray | None = None
     pilot: ContributionSums | None = None
     n_lines = _power_of_two(min(LINE_BUDGET / (layout.cost * parts), most))
-    if model.n_obligors * n_lines * parts > SHARES_BUDGET and model.n_obligors > MAX_CHOSEN:
+    # A single line is the whole integral, and has to visit everybody anyway.
+    sampled = parts > 1 and model.n_obligors > MAX_CHOSEN
+    if sampled and model.n_obligors * n_lines * parts > SHARES_BUDGET:
         few = min(parts, _PARTS)
         each = _power_of_two(min(SHARES_BUDGET / (model.n_obligors * few), most))
         pilot = functools.reduce(operator.add, added(few, each, None))
         chosen = _largest(pilot)
-    if layout.blocks > 1:
+    if parts > 1:
         n_lines = max(n_lines, min(_FEWEST_LINES, most))
     found = added(parts, n_lines, chosen)
     if any(total <= 0 for total in (*_totals(found, "at"), *_totals(found, "beyond"))):
