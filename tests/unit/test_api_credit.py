@@ -7,7 +7,7 @@ import pytest
 
 import acceleray as ar
 from acceleray.errors import InputDataError
-from acceleray.risk.credit_measures import credit_table
+from acceleray.risk.credit_measures import credit_table, obligors_table
 
 
 def book(**columns):
@@ -72,3 +72,10 @@ def test_a_single_segment_has_the_figures_of_the_whole_book():
     for key, value in by_segment[0].items():
         assert by_segment[1][key] == value
     assert by_segment[1]["ES_contribution", 0.99] == pytest.approx(found.es(0.99).value, rel=1e-12)
+    parts = [
+        row["value"]
+        for row in obligors_table(found, levels=(0.99,)).to_pylist()
+        if row["measure"] == "ES_contribution"
+    ]
+    assert len(parts) == 5
+    assert sum(parts) == pytest.approx(found.es(0.99).value, rel=1e-12)

@@ -145,7 +145,8 @@ def obligors_table(losses: CreditLosses, *, levels: Sequence[float], count: int 
     rows: list[dict[str, object]] = []
     names = np.repeat(np.array(losses.segments), [part.stop - part.start for part in losses.book.slices])
     for portfolio, found in losses.found.items():
-        if found.split is None:
+        # A single segment shares the figures of the whole book; their rows are wanted once.
+        if portfolio.segment != WHOLE or found.split is None:
             continue
         split = found.split()
         stress, ead = losses.stresses[portfolio.scenario], losses.book.ead
