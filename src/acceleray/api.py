@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from acceleray.config.load import load_limits, load_scenarios, load_settings, read_scenarios
-from acceleray.config.models import CreditSettings, SimulateSettings
+from acceleray.config.models import CreditSettings, Scenario, SimulateSettings
 from acceleray.domain import book as _book
 from acceleray.domain import market as _market
 from acceleray.domain import scenario as _scenario
@@ -24,6 +24,7 @@ from acceleray.domain.inputs import Rule
 from acceleray.domain.measures import Measure
 from acceleray.domain.scenario import FilteredHistorical, Historical, MonteCarlo
 from acceleray.errors import InputDataError, UsageError
+from acceleray.lake.credit_fitness import names_of_nobody
 from acceleray.lake.fitness import LONGEST_CLOSURE_DAYS
 from acceleray.lake.night import NightTables
 from acceleray.lake.single import read_moves, read_valid
@@ -268,6 +269,7 @@ def credit_losses(
     n_paths: int = 10_000,
     method: str = "auto",
     levels: tuple[float, ...] = (0.95, 0.99, 0.999),
+    fx: Mapping[str, float] | None = None,
 ) -> CreditLosses:
     """Estimate the one-year losses of a loan book.
 
@@ -285,6 +287,9 @@ def credit_losses(
         ``auto``, ``plain``, ``importance``, ``conditional`` or ``exact``; see the settings' reference.
     levels : tuple of float
         Levels that importance sampling aims at, and at which methods are compared with plain paths.
+    fx : mapping of str to float, optional
+        Units of the base currency for one unit of each currency of the book, the base currency included. A
+        book whose exposures are all in one currency does without: its losses are in that currency.
 
     Returns
     -------
@@ -294,7 +299,9 @@ def credit_losses(
     Raises
     ------
     InputDataError
-        If the book or a scenario cannot be used, or does not suit the method.
+        If the book or a scenario cannot be used, or does not suit the method; if a correlation is given for
+        a name that no obligor has; or if a scenario moves market factors, which a loan book by itself does
+        not have.
     UsageError
         If a setting is out of range.
     """
@@ -314,7 +321,33 @@ def credit_losses(
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UsageError(f"credit_losses: {where}: {first['msg']}, was {first['input']!r}") from error
-    return _credit_losses(loans.obligors, chosen, settings)
+    for scenario in chosen:
+        _refuse_market_moves(scenario)
+    columns = {column: loans.obligors.column(column).unique().to_pylist() for column in _NAMES}
+    for setting, _, problem in names_of_nobody(credit, columns):
+        raise InputDataError(f"credit_losses: {setting}: {problem}")
+    if fx is None:
+        currencies = loans.obligors.column("currency").unique().to_pylist()
+        if len(currencies) == 1 and currencies[0] is not None:
+            fx = {currencies[0]: 1.0}
+    return _credit_losses(loans.obligors, chosen, settings, fx=fx)
+
+
+def _refuse_market_moves(scenario: Scenario) -> None:
+    """Refuse what would be passed over in silence: without a market there is nothing to move."""
+    moves = [shock for shock in scenario.shocks if shock.select.is_market]
+    if scenario.book == "both" and (scenario.from_ is not None or moves):
+        what = "replays a historical window" if scenario.from_ is not None else "moves market factors"
+        raise InputDataError(
+            f"credit_losses: scenario {scenario.name!r} {what}, and there is no market here to say what that "
+            "means for the loan book",
+            hint="Run it in a night, which has the market and simulate.credit.market_map; or keep its credit "
+            "shocks alone, with book: credit.",
+        )
+
+
+# Columns of the obligors by whose names correlations are given.
+_NAMES = ("segment", "sector", "country")
 
 
 _DEPENDENCE = (

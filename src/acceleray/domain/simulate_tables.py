@@ -235,5 +235,8 @@ SIMULATE_TABLES = (
         ead=_FLOAT,
         default_prob=_FLOAT,
         lgd=_FLOAT,
+        # Of the value, as a part of the measure; 0 where nothing is sampled, empty where it is not known.
+        std_error=_FLOAT,
+        method=_STRING,
     ),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from acceleray.domain.inputs import INPUTS, Finding, Rule, did_you_mean
 from acceleray.lake.fitness import SETTINGS_FILE, credit_factors
 from acceleray.lake.yaml_lines import YamlLines
 
-__all__ = ["GROUP_SCHEMA", "check_dependence", "obligor_groups"]
+__all__ = ["GROUP_SCHEMA", "check_dependence", "names_of_nobody", "obligor_groups"]
 
 GROUP_SCHEMA = pa.schema(
     [
@@ -106,13 +106,8 @@ def check_dependence(
             hint=hint,
         )
 
-    names = {column: {row[column] for row in rows} - {None} for _, column, _ in _SETTINGS}
-    wrong = [
-        finding(setting, name, f"no obligor has the {column} {name!r}{did_you_mean(name, names[column])}")
-        for setting, column in (*(each[:2] for each in _SETTINGS), ("lgd_correlation", "segment"))
-        for name in getattr(credit, setting)
-        if name not in names[column]
-    ]
+    names = {column: {row[column] for row in rows} for _, column, _ in _SETTINGS}
+    wrong = [finding(*each) for each in names_of_nobody(credit, names)]
     known = credit_factors(settings, columns)
     mentioned = dict.fromkeys(itertools.chain(*((a, *row) for a, row in credit.factor_correlation.items())))
     wrong += [
@@ -134,6 +129,32 @@ def check_dependence(
         said = f"the correlations of the factors must be positive definite; lowest eigenvalue {lowest:.3g}"
         wrong.append(finding("factor_correlation", next(iter(credit.factor_correlation)), said))
     return wrong
+
+
+def names_of_nobody(
+    credit: CreditSettings, names: Mapping[str, Collection[str | None]]
+) -> list[tuple[str, str, str]]:
+    """Find names in the settings that no obligor has.
+
+    Parameters
+    ----------
+    credit : CreditSettings
+        The dependence.
+    names : mapping of str to collection of str or None
+        The names that there are, by column: segment, sector and country.
+
+    Returns
+    -------
+    list of tuple
+        Setting, name, and what is wrong with it.
+    """
+    known = {column: {name for name in values if name is not None} for column, values in names.items()}
+    return [
+        (setting, name, f"no obligor has the {column} {name!r}{did_you_mean(name, known[column])}")
+        for setting, column in (*(each[:2] for each in _SETTINGS), ("lgd_correlation", "segment"))
+        for name in getattr(credit, setting)
+        if name not in known[column]
+    ]
 
 
 def _is_silent(row: Mapping[str, Any], credit: CreditSettings) -> bool:

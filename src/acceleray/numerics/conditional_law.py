@@ -16,7 +16,7 @@ import numpy.typing as npt
 from acceleray.numerics.compilation import compiled
 from acceleray.numerics.loss_lattice import Severities
 
-__all__ = ["FLOOR", "add_laws", "transformed_law"]
+__all__ = ["FLOOR", "add_laws", "binomial", "transformed_law"]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 IntArray: TypeAlias = npt.NDArray[np.int64]
@@ -118,7 +118,7 @@ def transformed_law(
 
 
 @compiled
-def _binomial(out, n, p, q):  # type: ignore[no-untyped-def]  # Numba infers the types
+def binomial(out, n, p, q):  # type: ignore[no-untyped-def]  # Numba infers the types
     """Fill the binomial law where it is not negligible, and return the ends."""
     if q <= 0.0:
         out[n] = 1.0
@@ -155,7 +155,7 @@ def _add(totals, probability, complement, weights, counts, offsets, firsts, stop
     size = totals.shape[1]
     law = np.zeros(size)
     other = np.zeros(size)
-    binomial = np.empty(max(counts.max(), 1) + 1 if n_groups else 1)
+    chances = np.empty(max(counts.max(), 1) + 1 if n_groups else 1)
     for node in range(n_nodes):
         law[0] = 1.0
         low, high = 0, 0
@@ -171,11 +171,11 @@ def _add(totals, probability, complement, weights, counts, offsets, firsts, stop
                 step = offsets[group]
                 if step == 0:
                     continue
-                least, most = _binomial(binomial, n, p, q)
+                least, most = binomial(chances, n, p, q)
                 new_low, new_high = low + least * step, high + most * step
                 other[new_low : new_high + 1] = 0.0
                 for j in range(least, most + 1):
-                    mass = binomial[j]
+                    mass = chances[j]
                     target = other[low + j * step : high + j * step + 1]
                     source = law[low : high + 1]
                     for k in range(source.shape[0]):

@@ -34,7 +34,15 @@ from acceleray.numerics.factor_quadrature import (
 )
 from acceleray.numerics.loss_lattice import MAX_POINTS, LatticeBook, Rounding, Severities, lattice_book
 
-__all__ = ["MAX_AXES", "Bracket", "LossLaw", "exact_law", "suits_exact"]
+__all__ = [
+    "MAX_AXES",
+    "Bracket",
+    "LossLaw",
+    "coarse_axes",
+    "conditional_distances",
+    "exact_law",
+    "suits_exact",
+]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
@@ -44,8 +52,9 @@ MAX_GROUPS = 100_000
 # Additions of the recursion that one second of one core is good for, for readers of budgets.
 ADDITIONS_PER_SECOND = 1e9
 DEFAULT_BUDGET = 60.0 * ADDITIONS_PER_SECOND
-# One term of a transform costs as much as so many additions of the recursion.
-_TRANSFORM_COST = 60.0
+# A transform costs as much as so many additions of the recursion for each point and group, and two groups
+# more; each step of a law that is made anew as much as so many.
+_TRANSFORM_COST, _LAW_COST = 20.0, 60.0
 # A conditional law is so many standard deviations wide before its probabilities are negligible, and a Poisson
 # law of a small mean so many losses.
 _WIDTH, _FEW = 27.0, 40.0
@@ -306,7 +315,7 @@ class _Integral:
         block = max(_HELD // max(book.counts.size, 1), 1)
         fixed = None if book.correlated else book.severities(rounding, np.zeros(book.residual.size))
         for nodes in tensor_nodes(axes, block=block):
-            distance, scores = _conditional(book, dof, nodes)
+            distance, scores = conditional_distances(book, dof, nodes)
             if fixed is not None:
                 _accumulate(totals, book, distance, nodes.weights, fixed, method)
                 continue
@@ -345,7 +354,7 @@ def _accumulate(
         totals += weights[node][:, None] * law
 
 
-def _conditional(book: LatticeBook, dof: float, nodes: Nodes) -> tuple[FloatArray, FloatArray]:
+def conditional_distances(book: LatticeBook, dof: float, nodes: Nodes) -> tuple[FloatArray, FloatArray]:
     """Return the distances to default by node and group, and the systematic scores by node and class."""
     level = nodes.values[:, : book.n_axes] @ book.loadings.T + book.mean
     scale = nodes.values[:, -1:] if math.isfinite(dof) else np.ones((nodes.values.shape[0], 1))
@@ -357,6 +366,11 @@ def _conditional(book: LatticeBook, dof: float, nodes: Nodes) -> tuple[FloatArra
 def _axes(book: LatticeBook, dof: float, steps: list[float]) -> list[Axis]:
     axes = [normal_axis(step) for step in steps[: book.n_axes]]
     return axes if math.isinf(dof) else [*axes, scale_axis(dof, steps[-1])]
+
+
+def coarse_axes(book: LatticeBook, dof: float) -> list[Axis]:
+    """Return rules as coarse as averages over a tail may have: steps as wide as the conditional law is."""
+    return _axes(book, dof, [min(2.0 * step, _FIRST_STEP) for step in _first_steps(book, dof)])
 
 
 def _first_steps(book: LatticeBook, dof: float) -> list[float]:
@@ -385,7 +399,7 @@ def _moments(book: LatticeBook, dof: float, axis: int) -> tuple[FloatArray, Floa
     if n_axes:
         # log sqrt(W / nu) has a deviation of about 1 / sqrt(2 nu).
         values[:, axis] = along if axis < book.n_axes else np.exp(along / math.sqrt(2.0 * dof))
-    distance, _ = _conditional(book, dof, Nodes(values=values, weights=np.ones((_STATES, 1))))
+    distance, _ = conditional_distances(book, dof, Nodes(values=values, weights=np.ones((_STATES, 1))))
     sizes = (book.positions * _mean_share(book))[book.severity]
     p, q = ndtr(distance), ndtr(-distance)
     mean, variance = p @ (book.counts * sizes), (p * q) @ (book.counts * sizes**2)
@@ -406,18 +420,20 @@ def _cost_per_node(book: LatticeBook, dof: float) -> tuple[float, str]:
     random = ~np.isnan(book.shape[:, 0])
     whole = book.positions == np.round(book.positions)
     widths = np.where(random, book.positions + 2.0, np.where(whole | book.exact, 1.0, 2.0))[book.severity]
-    passes = np.where(widths == 1.0, binomial, book.counts * (widths + 1.0))
+    # Where the loss is one number of steps a group is added at once, elsewhere obligor by obligor.
+    passes = np.where(widths == 1.0, binomial, widths + 1.0)
+    times = np.where(widths == 1.0, 1.0, book.counts)
     # How much of the lattice a conditional law fills, on average over the states.
     _, _, deviation = _moments(book, dof, 0)
     reach = np.minimum(_WIDTH * deviation + _FEW * float(book.positions.max()), book.n_points)
-    order = np.argsort(-passes, kind="stable")
-    # The first group starts from a point, the others find a law that has grown by half on average.
-    recursion = float(passes[order[0]] + (0.5 * passes[order[1:]].sum() + 1.0) * reach.mean())
-    transform = _TRANSFORM_COST * (book.counts.size + 20.0) * book.n_points
+    # The first addition starts from a point, the others find a law that has grown by half on average.
+    first = float(passes.max())
+    recursion = first + (0.5 * (float(passes @ times) - first) + 1.0) * float(reach.mean())
+    transform = _TRANSFORM_COST * (book.counts.size + 2.0) * book.n_points
     if book.correlated:
         # The laws of the losses are made anew at every node.
-        recursion += _TRANSFORM_COST * float(book.positions.sum())
-        transform += _TRANSFORM_COST * float(book.positions.sum())
+        recursion += _LAW_COST * float(book.positions.sum())
+        transform += _LAW_COST * float(book.positions.sum())
     return (recursion, "recursion") if recursion <= transform else (transform, "transform")
 
 

@@ -89,9 +89,14 @@ def plain_aim(model: LossModel) -> Aim:
 
 
 def draw_importance(
-    model: LossModel, aim: Aim, n_paths: int, generator: np.random.Generator
+    model: LossModel,
+    aim: Aim,
+    n_paths: int,
+    generator: np.random.Generator,
+    *,
+    groups: IntArray | None = None,
 ) -> tuple[FloatArray, FloatArray]:
-    """Draw weighted losses of every segment.
+    """Draw weighted losses of every segment, or of groups of obligors.
 
     Parameters
     ----------
@@ -103,11 +108,14 @@ def draw_importance(
         A multiple of `CYCLE`.
     generator : numpy.random.Generator
         Stream of the block; advanced by as much as the defaults need.
+    groups : ndarray of int64, shape (n_obligors,), optional
+        Group of each obligor, from 0 without gaps, instead of its segment. The paths are the same.
 
     Returns
     -------
     losses : ndarray of shape (n_segments, n_paths)
-        In currency, positive is a loss. Successive groups of `CYCLE` paths are independent repetitions.
+        Or of all groups; in currency, positive is a loss. Every `CYCLE` successive paths are an independent
+        repetition.
     weights : ndarray of shape (n_paths,)
         Likelihood ratios, one on average: the mean of ``weights * f(losses)`` is an unbiased estimate of the
         mean of ``f``. At most `CYCLE` over the plain paths of a cycle.
@@ -134,9 +142,10 @@ def draw_importance(
         log_shares[level + 1] = logsumexp(log_ratios[aim.level == level], axis=0)
     # Component by component, and by depth within: neighbours need the same work.
     order = np.lexsort((log_shares[-1], members))
-    losses = np.zeros((model.n_segments, n_paths))
-    log_weights = np.empty(n_paths)
     book = LossBook.of(model)
+    group_of = book.segment_of if groups is None else np.ascontiguousarray(groups[book.active])
+    losses = np.zeros((model.n_segments if groups is None else int(groups.max()) + 1, n_paths))
+    log_weights = np.empty(n_paths)
     # Sizes above 1e-300 of the largest; the unit of currency does not matter to a twist.
     unit = max(float(aim.sizes.max(initial=0.0)), np.finfo(np.float64).tiny)
     tables, rows = quantile_tables(model.recoveries)
@@ -144,7 +153,7 @@ def draw_importance(
         generator,
         book.thresholds,
         book.cell_of,
-        book.segment_of,
+        group_of,
         np.ascontiguousarray(model.loadings),
         model.mean,
         1.0 / model.residual,

@@ -85,6 +85,8 @@ class LatticeBook:
         As in `LossModel`.
     class_of, thresholds, counts, severity : ndarray of shape (n_groups,)
         Class, threshold, number of obligors and law of the loss of each group.
+    group_of : ndarray of int64, shape (n_obligors,)
+        Group of each obligor of the model, in its order; -1 for those that cannot lose anything.
     positions : ndarray of shape (n_severities,)
         Exposure, times the loss given default where that is fixed, in units.
     shape : ndarray of shape (n_severities, 2)
@@ -105,6 +107,7 @@ class LatticeBook:
     thresholds: FloatArray
     counts: IntArray
     severity: IntArray
+    group_of: IntArray
     positions: FloatArray
     shape: FloatArray
     correlation: FloatArray
@@ -262,6 +265,8 @@ def lattice_book(model: LossModel, *, unit: float | None = None) -> LatticeBook:
     new = np.ones(order.size, dtype=np.bool_)
     new[1:] = np.logical_or.reduce([key[1:] != key[:-1] for key in keys])
     firsts = np.flatnonzero(new)
+    group_of = np.full(model.n_obligors, -1, dtype=np.int64)
+    group_of[np.flatnonzero(kept)[order]] = np.cumsum(new) - 1
     positions = sizes[kinds // (n_classes * n_laws)] / unit
     nearest = np.round(positions)
     exact = not is_random.any() and bool(
@@ -278,6 +283,7 @@ def lattice_book(model: LossModel, *, unit: float | None = None) -> LatticeBook:
         thresholds=keys[1][firsts],
         counts=np.diff(np.append(firsts, order.size)),
         severity=keys[2][firsts],
+        group_of=group_of,
         positions=positions,
         shape=np.column_stack([mean * precision, (1.0 - mean) * precision]),
         correlation=np.where(is_random, laws.correlation[law_of], 0.0),

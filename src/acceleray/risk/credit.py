@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -95,18 +96,26 @@ def losses_of(book: CreditBook, stresses: Sequence[CreditStress], settings: Simu
         block_size=settings.credit.block_size,
         distributed=distributed,
     )
+    # A single segment is the whole book, and has its figures.
+    parts = range(len(book.segments)) if len(book.segments) > 1 else ()
     portfolios = [
         Portfolio(scenario=scenario, segment=segment)
         for scenario in range(len(models))
-        for segment in (WHOLE, *range(len(book.segments)))
+        for segment in (WHOLE, *parts)
     ]
+    found = estimate_portfolios(
+        models, portfolios, plain, settings, segments=book.segments, distributed=distributed
+    )
+    if not parts:
+        for whole in portfolios:
+            found[replace(whole, segment=0)] = found[whole]
     return CreditLosses(
         book=book,
         stresses=tuple(stresses),
         models=[each.model for each in models],
         expected=np.array([expected_loss(model.model) for model in models]),
         plain=plain,
-        found=estimate_portfolios(models, portfolios, plain, settings, distributed=distributed),
+        found=found,
     )
 
 

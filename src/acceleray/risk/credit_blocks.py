@@ -12,13 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from acceleray.numerics.credit import (
+    Defaults,
     PreparedModel,
     default_generator,
+    draw_defaults,
     draw_losses,
     draw_mixing,
     draw_systematic,
 )
 from acceleray.numerics.credit_exact import LossLaw, exact_law, suits_exact
+from acceleray.numerics.credit_exact_contributions import exact_contributions
 from acceleray.numerics.credit_importance import Aim as ImportanceAim
 from acceleray.numerics.credit_importance import aim_importance, draw_importance
 from acceleray.numerics.credit_model import LossModel
@@ -35,7 +38,11 @@ __all__ = [
     "conditional_points",
     "contribution_points",
     "exact_portfolio",
+    "exact_tail",
+    "importance_members",
     "importance_paths",
+    "plain_members",
+    "plain_obligor_sums",
     "plain_paths",
     "prepare_conditional",
     "prepare_importance",
@@ -43,6 +50,7 @@ __all__ = [
 ]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
+IntArray: TypeAlias = npt.NDArray[np.int64]
 
 WHOLE = -1
 
@@ -114,6 +122,13 @@ def exact_portfolio(models: tuple[PreparedModel, ...], portfolio: Portfolio) -> 
     return exact_law(portfolio.of(models))
 
 
+def exact_tail(
+    models: tuple[PreparedModel, ...], portfolio: Portfolio, law: LossLaw, levels: tuple[float, ...]
+) -> tuple[FloatArray, FloatArray]:
+    """Split VaR and ES of an exact law among the obligors; see `exact_contributions`."""
+    return exact_contributions(portfolio.of(models), law, levels)
+
+
 def prepare_conditional(
     models: tuple[PreparedModel, ...], portfolio: Portfolio, tail_prob: float, body_prob: float
 ) -> PreparedBook | str:
@@ -148,11 +163,12 @@ def contribution_points(
     block: int,
     block_size: int,
     n_lines: int,
-    loss: float,
+    losses: tuple[float, ...],
+    chosen: IntArray | None,
 ) -> ContributionSums:
-    """Add up what each obligor of a portfolio loses in its tail, along the first lines of a block."""
+    """Add up what segments and (chosen) obligors lose in tails, along the first lines of a block."""
     points = _points(books[book], seed, replicates, portfolio.address, block, block_size)[:n_lines]
-    return contributions_block(portfolio.of(models), books[book], points, loss)
+    return contributions_block(portfolio.of(models), books[book], points, losses, chosen=chosen)
 
 
 def _points(
@@ -193,3 +209,77 @@ def importance_paths(
     """Draw one block of weighted losses of a portfolio; see `credit_importance.draw_importance`."""
     generator = stream(seed, Purpose.CREDIT_IMPORTANCE, portfolio.address, block)
     return draw_importance(portfolio.of(models), aims[number], n_paths, generator)
+
+
+def importance_members(
+    models: tuple[PreparedModel, ...],
+    aims: tuple[ImportanceAim, ...],
+    seed: int,
+    number: int,
+    portfolio: Portfolio,
+    block: int,
+    n_paths: int,
+    groups: IntArray,
+    paths: IntArray,
+) -> FloatArray:
+    """Draw a block of weighted paths again and return the losses of groups of obligors on some of them."""
+    generator = stream(seed, Purpose.CREDIT_IMPORTANCE, portfolio.address, block)
+    losses, _ = draw_importance(portfolio.of(models), aims[number], n_paths, generator, groups=groups)
+    return np.ascontiguousarray(losses[:, paths])
+
+
+def plain_members(
+    models: tuple[PreparedModel, ...],
+    names: tuple[str, ...],
+    seed: int,
+    scenario: int,
+    block: int,
+    n_paths: int,
+    paths: IntArray,
+    groups: IntArray,
+) -> FloatArray:
+    """Draw some plain paths of a block again and return the losses of groups of obligors on them."""
+    defaults = _plain_defaults(models, names, seed, scenario, block, n_paths, paths)
+    n_groups = int(groups.max()) + 1
+    cells = groups[defaults.obligor] * paths.size + np.searchsorted(paths, defaults.path)
+    sums = np.bincount(cells, weights=defaults.loss, minlength=n_groups * paths.size)
+    return np.ascontiguousarray(sums.reshape(n_groups, paths.size))
+
+
+def plain_obligor_sums(
+    models: tuple[PreparedModel, ...],
+    names: tuple[str, ...],
+    seed: int,
+    scenario: int,
+    block: int,
+    n_paths: int,
+    paths: IntArray,
+    weights: FloatArray,
+) -> FloatArray:
+    """Draw some plain paths of a block again and add up what each obligor loses, by rows of path weights."""
+    defaults = _plain_defaults(models, names, seed, scenario, block, n_paths, paths)
+    column = np.searchsorted(paths, defaults.path)
+    n_obligors = models[scenario].model.n_obligors
+    return np.array(
+        [
+            np.bincount(defaults.obligor, weights=defaults.loss * row[column], minlength=n_obligors)
+            for row in weights
+        ]
+    )
+
+
+def _plain_defaults(
+    models: tuple[PreparedModel, ...],
+    names: tuple[str, ...],
+    seed: int,
+    scenario: int,
+    block: int,
+    n_paths: int,
+    paths: IntArray,
+) -> Defaults:
+    """Return who defaults on some paths of a block, whose streams are those of `plain_paths`."""
+    prepared = models[scenario]
+    factors = draw_systematic(seed, block=block, n_factors=prepared.model.n_factors, n_paths=n_paths)
+    mixing = draw_mixing(seed, block=block, n_paths=n_paths, dof=prepared.model.dof)
+    generators = [default_generator(seed, block=block, segment=name) for name in names]
+    return draw_defaults(prepared, factors, mixing, generators, paths)

@@ -22,11 +22,14 @@ from acceleray.risk.obligor_rows import ObligorRows, is_fraction, is_optional_si
 if TYPE_CHECKING:
     from acceleray.config.credit import CreditSettings
 
-__all__ = ["CreditBook", "read_credit_book"]
+__all__ = ["WHOLE_BOOK", "CreditBook", "read_credit_book"]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 IntArray: TypeAlias = npt.NDArray[np.int64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
+
+# The segment of figures about the whole book.
+WHOLE_BOOK = "*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -112,15 +115,19 @@ def read_credit_book(
     Raises
     ------
     InputDataError
-        If there is no obligor, an id is missing or repeated, a value is missing, not finite or out of range
-        (named with its obligor), a currency has no exchange rate, an obligor has loadings and correlations,
-        or neither, or the factors would explain all of an obligor's variance or more.
+        If there is no obligor, a segment is named ``*``, an id is missing or repeated, a value is missing,
+        not finite or out of range (named with its obligor), a currency has no exchange rate, an obligor has
+        loadings and correlations, or neither, or the factors would explain all of an obligor's variance or
+        more.
     """
     if obligors.num_rows == 0:
         raise MissingDataError("the credit book has no obligors")
     rows = ObligorRows(obligors)
     segment_codes, segments = rows.codes("segment")
     rows.reject("segment", segment_codes < 0, "a segment name")
+    if WHOLE_BOOK in segments:
+        mine = segment_codes == segments.index(WHOLE_BOOK)
+        rows.reject("segment", mine, "a name of its own: figures of the whole book stand under '*'")
     ead = rows.numbers("ead", lambda x: np.isfinite(x) & (x >= 0.0), "finite and not negative")
     ead = ead * _exchange_rates(rows, fx or {})
     rows.reject("ead", ~np.isfinite(ead), "finite in base currency")
@@ -199,7 +206,8 @@ def _exchange_rates(rows: ObligorRows, fx: Mapping[str, float]) -> FloatArray:
         rows.refuse(
             missing,
             f"there is no exchange rate for its currency {name}",
-            hint="Add a factor of kind fx with that currency, or give the exposure in base currency.",
+            hint="Add a factor of kind fx with that currency (in Python, give credit_losses fx), or give the "
+            "exposure in base currency.",
         )
     found: FloatArray = rates[currencies]
     return found

@@ -13,16 +13,13 @@ from acceleray.errors import UsageError
 from acceleray.numerics.credit_model import LossModel
 from acceleray.numerics.intervals import Estimate
 from acceleray.risk.credit_blocks import WHOLE, Portfolio
-from acceleray.risk.credit_book import CreditBook
+from acceleray.risk.credit_book import WHOLE_BOOK, CreditBook
 from acceleray.risk.credit_methods import Found
 from acceleray.risk.credit_models import CreditStress
 
 __all__ = ["WHOLE_BOOK", "CreditLosses", "expected_of"]
 
 FloatArray = npt.NDArray[np.float64]
-
-# The segment of figures about the whole book.
-WHOLE_BOOK = "*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

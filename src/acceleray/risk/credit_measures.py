@@ -21,6 +21,7 @@ from acceleray.numerics.irb import IRB_LEVEL, irb_capital_rate
 from acceleray.numerics.order_statistics import paths_beyond
 from acceleray.risk.credit_blocks import WHOLE, Portfolio
 from acceleray.risk.credit_book import CreditBook
+from acceleray.risk.credit_contributions import TailShares
 from acceleray.risk.credit_losses import WHOLE_BOOK, CreditLosses, expected_of
 from acceleray.risk.credit_methods import CURVE_LEVELS, Found
 from acceleray.risk.credit_models import CreditStress
@@ -124,7 +125,7 @@ def curve_table(losses: CreditLosses) -> pa.Table:
 
 
 def obligors_table(losses: CreditLosses, *, levels: Sequence[float], count: int = 50) -> pa.Table:
-    """List the obligors that make most of the tail of the whole book, where conditional laws found it.
+    """List the obligors that make most of the tail of the whole book, whatever the method.
 
     Parameters
     ----------
@@ -144,21 +145,25 @@ def obligors_table(losses: CreditLosses, *, levels: Sequence[float], count: int 
     rows: list[dict[str, object]] = []
     names = np.repeat(np.array(losses.segments), [part.stop - part.start for part in losses.book.slices])
     for portfolio, found in losses.found.items():
-        if found.tail_shares is None:
+        # A single segment shares the figures of the whole book; their rows are wanted once.
+        if portfolio.segment != WHOLE or found.split is None:
             continue
+        split = found.split()
         stress, ead = losses.stresses[portfolio.scenario], losses.book.ead
         for level in levels:
-            shares = found.tail_shares[level]
-            for measure, share, whole in (
+            shares = split[level]
+            for measure, parts, whole in (
                 ("VaR_contribution", shares.value_at_risk, found.estimates.var(level).value),
                 ("ES_contribution", shares.shortfall, found.estimates.es(level).value),
             ):
+                share, errors = parts.obligors, parts.obligor_errors
                 # The order of the book decides between equal shares.
                 largest = np.argsort(-share, kind="stable")[:count]
                 about = {
                     "scenario": stress.scenario,
                     "measure": measure,
                     "level": level,
+                    "method": shares.method,
                 }
                 for place in largest.tolist():
                     obligor = losses.book.obligor_ids[place].as_py()
@@ -169,6 +174,7 @@ def obligors_table(losses: CreditLosses, *, levels: Sequence[float], count: int 
                             "ead": float(ead[place]),
                             "default_prob": float(stress.default_prob[place]),
                             "lgd": float(stress.lgd[place]),
+                            "std_error": _known(whole * errors[place]),
                         }
                     )
                 rest = whole * (1.0 - math.fsum(share[largest]))
@@ -242,8 +248,8 @@ def _contributions(
     losses: CreditLosses, portfolio: Portfolio, found: Found, level: float, interval_level: float
 ) -> Iterator[Figure]:
     """Each segment's part of the whole book's ES: its mean loss in the tail of the whole."""
-    if found.tail_shares is not None:
-        yield from _shared(found, found.tail_shares[level].segments, level, interval_level)
+    if found.split is not None and found.estimates.method in ("exact", "conditional"):
+        yield from _shared(found, found.split()[level], level, interval_level)
         return
     by_segment, masses, method = losses.plain[portfolio.scenario], None, "plain"
     beyond = paths_beyond(by_segment.shape[1], level)
@@ -257,13 +263,8 @@ def _contributions(
     for segment in by_segment:
         total += segment
     values, errors = expected_shortfall_contributions(by_segment, total, level=level, weights=masses)
-    scale, added = 1.0, ""
-    if method != found.estimates.method:
-        own = float(values.sum())
-        scale = found.estimates.es(level).value / own if own > 0.0 else 1.0
-        added = f"; plain paths, scaled by {scale:.4f} to the ES by method {found.estimates.method}"
-    half = float(ndtri(0.5 + interval_level / 2.0)) * scale * errors
-    for value, reach in zip((scale * values).tolist(), half.tolist(), strict=True):
+    half = float(ndtri(0.5 + interval_level / 2.0)) * errors
+    for value, reach in zip(values.tolist(), half.tolist(), strict=True):
         low: float | None = value - reach
         high: float | None = value + reach
         note = "normal, from the standard error"
@@ -272,34 +273,27 @@ def _contributions(
             note = "no interval: the paths are all equal"
             if beyond < MIN_TAIL_PATHS:
                 note = f"no interval: only {beyond:.3g} of {n_paths} paths lie beyond the level"
-        estimate = Estimate(value=value, ci_low=low, ci_high=high, note=note + added)
+        estimate = Estimate(value=value, ci_low=low, ci_high=high, note=note)
         yield _sampled("ES_contribution", level, estimate, method, n_paths)
 
 
-def _shared(found: Found, parts: FloatArray, level: float, interval_level: float) -> Iterator[Figure]:
-    """Shares of lines, as parts of the ES that they add up to."""
+def _shared(found: Found, shares: TailShares, level: float, interval_level: float) -> Iterator[Figure]:
+    """Shares of the segments, as parts of the ES that they add up to."""
     whole = found.estimates.es(level).value
-    n = parts.shape[0]
-    mean = parts.mean(axis=0)
-    # The share of all parts together weighs each by its tail; shares that add up to one are what is reported.
-    for share, column in zip((mean / mean.sum()).tolist(), parts.T, strict=True):
-        estimate = Estimate(
-            value=share * whole,
-            ci_low=None,
-            ci_high=None,
-            note="integrated, no sampling",
-        )
-        if n > 1:
-            reach = (
-                float(stdtrit(n - 1, 0.5 + interval_level / 2.0)) * float(column.std(ddof=1)) / math.sqrt(n)
-            )
-            estimate = Estimate(
-                value=share * whole,
-                ci_low=(share - reach) * whole,
-                ci_high=(share + reach) * whole,
-                note=f"share of the ES; Student's t over {n} scrambles",
-            )
-        yield _sampled("ES_contribution", level, estimate, found.estimates.method, found.estimates.n_paths)
+    quantile = float(stdtrit(shares.freedom, 0.5 + interval_level / 2.0))
+    if math.isinf(shares.freedom):
+        quantile = float(ndtri(0.5 + interval_level / 2.0))
+    parts = shares.shortfall
+    for share, error in zip(parts.segments.tolist(), parts.segment_errors.tolist(), strict=True):
+        low = high = None
+        if error > 0.0:
+            low, high = (share - quantile * error) * whole, (share + quantile * error) * whole
+        estimate = Estimate(value=share * whole, ci_low=low, ci_high=high, note=shares.note)
+        yield _sampled("ES_contribution", level, estimate, shares.method, shares.n_paths)
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
 
 
 def _granular_limit(book: CreditBook, model: LossModel, members: Sequence[int], level: float) -> Figure:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -20,22 +20,24 @@ import numpy.typing as npt
 
 from acceleray.errors import InputDataError
 from acceleray.numerics.credit import PreparedModel
-from acceleray.numerics.credit_importance import CYCLE
+from acceleray.numerics.credit_exact import LossLaw
+from acceleray.numerics.credit_importance import CYCLE, Aim
+from acceleray.numerics.credit_importance_estimates import path_masses
 from acceleray.numerics.credit_importance_guard import guard
 from acceleray.numerics.loss_curve import PreparedBook
-from acceleray.numerics.loss_curve_contributions import contribution_shares
 from acceleray.numerics.loss_curve_estimates import loss_curve
 from acceleray.risk.credit_blocks import (
     WHOLE,
     Portfolio,
     conditional_points,
-    contribution_points,
     exact_portfolio,
+    exact_tail,
     importance_paths,
     prepare_conditional,
     prepare_importance,
     unsuitable_exact,
 )
+from acceleray.risk.credit_contributions import LineLayout, TailShares, exact_shares, line_shares
 from acceleray.risk.fan_out import fan_out
 from acceleray.risk.loss_estimates import (
     CurveEstimates,
@@ -44,44 +46,26 @@ from acceleray.risk.loss_estimates import (
     PlainEstimates,
     WeightedEstimates,
 )
+from acceleray.risk.path_contributions import DrawnPaths, importance_shares, plain_shares
 
 if TYPE_CHECKING:
     from acceleray.config.models import SimulateSettings
 
-__all__ = ["CURVE_LEVELS", "Found", "TailShares", "estimate_portfolios"]
+__all__ = ["CURVE_LEVELS", "Found", "estimate_portfolios"]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 # Obligors times paths that importance sampling may take by itself: a minute or two of one core.
 IMPORTANCE_BUDGET = 2e9
 # Obligors times lines of one portfolio, some ten seconds of one core. Large books get fewer lines, which
-# their intervals show: 128 lines know the 99.9 % loss of 100,000 obligors with ten factors to 0.05 %. And the
-# same of the contributions to a level, whose lines visit every obligor.
+# their intervals show: 128 lines know the 99.9 % loss of 100,000 obligors with ten factors to 0.05 %.
 LINE_BUDGET = 1.5e7
-SHARES_BUDGET = 4e6
 # Standard errors by which a method may differ from plain paths, and paths beyond a loss that it takes to say.
 MAX_DISTANCE = 4.5
 MIN_BEYOND = 10.0
 
 # Where the loss distribution is written out: shares of years that end with no larger loss.
 CURVE_LEVELS = (0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999, 0.9995)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class TailShares:
-    """Who makes the tail of the whole book, at one level.
-
-    Parameters
-    ----------
-    value_at_risk, shortfall : ndarray of shape (n_obligors,)
-        Share of each obligor in VaR and in ES; both add up to one.
-    segments : ndarray of shape (n_parts, n_segments)
-        Shares in ES by segment, from independent parts of the lines; a single part where nothing is sampled.
-    """
-
-    value_at_risk: FloatArray
-    shortfall: FloatArray
-    segments: FloatArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -99,15 +83,15 @@ class Found:
         is reported.
     segment_losses : ndarray of shape (n_segments, n_paths), optional
         Losses by segment of the paths that were weighted.
-    tail_shares : mapping of float to TailShares, optional
-        By level, for the whole book where conditional laws found its curve.
+    split : callable, optional
+        Splits the tail of the whole book among segments and obligors, by level; computed on demand.
     """
 
     estimates: LossEstimates
     why: str
     distance: float | None = None
     segment_losses: FloatArray | None = None
-    tail_shares: Mapping[float, TailShares] | None = None
+    split: Callable[[], Mapping[float, TailShares]] | None = None
 
 
 def estimate_portfolios(
@@ -116,6 +100,7 @@ def estimate_portfolios(
     plain: FloatArray,
     settings: SimulateSettings,
     *,
+    segments: tuple[str, ...],
     distributed: bool,
 ) -> dict[Portfolio, Found]:
     """Estimate every portfolio by the method of the settings, or by the best that suits it.
@@ -130,6 +115,8 @@ def estimate_portfolios(
         Losses of plain paths.
     settings : SimulateSettings
         Seed, confidence, levels, and the sizes and method of the loan book.
+    segments : tuple of str
+        Names of the segments, to which the streams of the plain paths belong.
     distributed : bool
         As Ray tasks, or in this process.
 
@@ -140,7 +127,7 @@ def estimate_portfolios(
     TaskFailedError
         If a task failed after Ray's retries.
     """
-    run = _Run(models, plain, settings, distributed)
+    run = _Run(models, plain, settings, segments, distributed)
     method = settings.credit.method
     if method == "plain":
         return {portfolio: run.plain(portfolio, "") for portfolio in portfolios}
@@ -181,11 +168,14 @@ class _Run:
         models: tuple[PreparedModel, ...],
         plain: FloatArray,
         settings: SimulateSettings,
+        segments: tuple[str, ...],
         distributed: bool,
     ) -> None:
         self._models = models
         self._paths = plain
         self._settings = settings
+        self._segments = segments
+        self._aims: tuple[tuple[Portfolio, ...], tuple[Aim, ...]] = ((), ())
         self._distributed = distributed
         self._lowest = min(*CURVE_LEVELS, *settings.credit.levels)
 
@@ -196,13 +186,27 @@ class _Run:
 
     def plain(self, portfolio: Portfolio, why: str) -> Found:
         """Take the plain paths."""
-        return Found(
-            estimates=PlainEstimates(
-                losses=_losses_of(self._paths[portfolio.scenario], portfolio),
-                confidence=self._settings.interval_level,
-                seed=self._settings.seed,
-            ),
-            why=why,
+        losses = _losses_of(self._paths[portfolio.scenario], portfolio)
+        estimates = PlainEstimates(
+            losses=losses, confidence=self._settings.interval_level, seed=self._settings.seed
+        )
+        if portfolio.segment != WHOLE:
+            return Found(estimates=estimates, why=why)
+        drawn = self._drawn(portfolio, losses, None, self._settings.credit.block_size)
+        split = functools.partial(plain_shares, self._fan_out, self._segments, drawn)
+        return Found(estimates=estimates, why=why, split=functools.cache(split))
+
+    def _drawn(
+        self, portfolio: Portfolio, losses: FloatArray, masses: FloatArray | None, block_size: int
+    ) -> DrawnPaths:
+        return DrawnPaths(
+            models=self._models,
+            portfolio=portfolio,
+            seed=self._settings.seed,
+            losses=losses,
+            masses=masses,
+            block_size=block_size,
+            levels=self._settings.credit.levels,
         )
 
     def exact(self, portfolios: Sequence[Portfolio]) -> dict[Portfolio, Found | str]:
@@ -215,8 +219,18 @@ class _Run:
             each: reason for each, reason in zip(portfolios, reasons, strict=True) if reason is not None
         }
         for portfolio, law in zip(suited, laws, strict=True):
-            outcomes[portfolio] = Found(estimates=ExactEstimates(law=law), why="")
+            split = None
+            if portfolio.segment == WHOLE:
+                split = functools.cache(functools.partial(self._split_exact, portfolio, law))
+            outcomes[portfolio] = Found(estimates=ExactEstimates(law=law), why="", split=split)
         return outcomes
+
+    def _split_exact(self, portfolio: Portfolio, law: LossLaw) -> Mapping[float, TailShares]:
+        levels = self._settings.credit.levels
+        (amounts,) = self._fan_out(
+            exact_tail, [self._models], [(portfolio, law, levels)], "exact contributions"
+        )
+        return exact_shares(portfolio.of(self._models), amounts, levels)
 
     def conditional(self, portfolios: Sequence[Portfolio]) -> dict[Portfolio, Found | str]:
         """Integrate conditional loss laws along lines, or say why they do not suit."""
@@ -241,12 +255,10 @@ class _Run:
             if most < 1.0 - lowest:
                 outcomes[portfolio] = f"only {most:.3g} of the years lose as much as the curve begins with"
                 continue
-            shares = None
+            split = None
             if portfolio.segment == WHOLE:
-                shares = {
-                    level: self._shares(portfolio, number, books, curve.var(level).value) for level in levels
-                }
-            outcomes[portfolio] = Found(estimates=curve, why="", tail_shares=shares)
+                split = functools.cache(functools.partial(self._split, portfolio, number, books, curve))
+            outcomes[portfolio] = Found(estimates=curve, why="", split=split)
         return outcomes
 
     def _curves(
@@ -291,25 +303,22 @@ class _Run:
         size = min(_LINES, points)
         return size, credit.scrambles * (points // size)
 
-    def _shares(
-        self, portfolio: Portfolio, number: int, books: tuple[PreparedBook, ...], loss: float
-    ) -> TailShares:
-        """Split the tail beyond a loss among the obligors, along the first lines of some scrambles."""
-        credit = self._settings.credit
+    def _split(
+        self, portfolio: Portfolio, number: int, books: tuple[PreparedBook, ...], curve: CurveEstimates
+    ) -> Mapping[float, TailShares]:
+        """Split the tail of the whole book among its segments and obligors, along its lines."""
         size, blocks = self._layout(portfolio, books[number])
-        model = portfolio.of(self._models)
-        chosen = range(min(blocks, credit.scrambles, _PARTS))
-        n_lines = max(min(size, int(SHARES_BUDGET / (model.n_obligors * len(chosen)))), 1)
-        parts = self._fan_out(
-            contribution_points,
+        model, credit = portfolio.of(self._models), self._settings.credit
+        cost = float(min(model.n_obligors, _TABULATED * model.n_cells))
+        return line_shares(
+            self._fan_out,
             [self._models, books, self._settings.seed, credit.scrambles],
-            [(number, portfolio, block, size, n_lines, loss) for block in chosen],
-            "block of contributions",
+            portfolio,
+            number,
+            model,
+            LineLayout(size=size, blocks=blocks, scrambles=credit.scrambles, cost=cost),
+            {level: curve.var(level).value for level in credit.levels},
         )
-        starts = model.cells[model.segments[:-1]]
-        segments = np.array([np.add.reduceat(contribution_shares(part)[1], starts) for part in parts])
-        at, beyond = contribution_shares(functools.reduce(operator.add, parts))
-        return TailShares(value_at_risk=at, shortfall=beyond, segments=segments)
 
     def importance(self, portfolios: Sequence[Portfolio]) -> list[tuple[FloatArray, FloatArray]]:
         """Draw weighted paths; losses by segment and weights of each portfolio."""
@@ -322,7 +331,8 @@ class _Run:
             [(each, probabilities) for each in portfolios],
             "aim of importance sampling",
         )
-        size = -(-credit.block_size // CYCLE) * CYCLE
+        self._aims = (tuple(portfolios), tuple(aims))
+        size = self._cycles
         blocks = range(-(-credit.n_paths // size))
         drawn = self._fan_out(
             importance_paths,
@@ -340,6 +350,11 @@ class _Run:
                 )
             )
         return found
+
+    @property
+    def _cycles(self) -> int:
+        """Paths of a block of weighted ones: whole cycles."""
+        return -(-self._settings.credit.block_size // CYCLE) * CYCLE
 
     def guarded(
         self, portfolio: Portfolio, drawn: tuple[FloatArray, FloatArray], why: str, method: str
@@ -360,7 +375,14 @@ class _Run:
         estimates = WeightedEstimates(
             losses=losses, weights=weights, confidence=self._settings.interval_level
         )
-        found = Found(estimates=estimates, why="", segment_losses=by_segment)
+        split = None
+        if portfolio.segment == WHOLE:
+            drawn_paths = self._drawn(portfolio, losses, path_masses(weights), self._cycles)
+            known, aims = self._aims
+            split = functools.cache(
+                functools.partial(importance_shares, self._fan_out, aims, known.index(portfolio), drawn_paths)
+            )
+        found = Found(estimates=estimates, why="", segment_losses=by_segment, split=split)
         return self.checked(portfolio, found, why, method)
 
     def checked(self, portfolio: Portfolio, found: Found, why: str, method: str) -> Found:
@@ -397,9 +419,8 @@ class _Run:
         return fan_out(function, shared, calls, what=what, distributed=self._distributed)
 
 
-# Lines of a task, a power of two, and tasks whose lines the contributions are taken from.
+# Lines of a task, a power of two.
 _LINES = 256
-_PARTS = 4
 # Points of a scramble at least, and obligors that cost as much as a tabulated cell.
 _FEWEST_POINTS = 2
 _TABULATED = 40

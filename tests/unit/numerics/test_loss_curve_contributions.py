@@ -67,7 +67,24 @@ def test_two_kinds_of_loans_share_as_convolution_says() -> None:
         total += float((mass * lost).sum())
         second += float((mass * 3.0 * np.arange(41)).sum())
     # The lattice of step 1 and the smoothing along one line.
-    assert float(beyond[300:].sum()) == pytest.approx(second / total, rel=1e-3)
+    assert float(beyond[0, 300:].sum()) == pytest.approx(second / total, rel=1e-3)
+
+
+def test_segments_and_chosen_obligors_are_parts_of_all() -> None:
+    model = mixed_loans(per_cell=10, recoveries=LAWS)
+    target = aim(model)
+    book = prepare(model, target)
+    points = np.random.default_rng(5).uniform(size=(4, target.n_dims))
+    every = contributions_block(model, book, points, (20.0, 40.0))
+    chosen = np.array([0, 3, model.n_obligors - 1])
+    some = contributions_block(model, book, points, (20.0, 40.0), chosen=chosen)
+    np.testing.assert_array_equal(some.at, every.at[:, chosen])
+    np.testing.assert_array_equal(some.beyond, every.beyond[:, chosen])
+    np.testing.assert_array_equal(some.segments_beyond, every.segments_beyond)
+    starts = model.cells[model.segments[:-1]]
+    # Cumulants add up; the segments take theirs from tables, which are good to some 1e-6 of one obligor.
+    for parts, whole in ((every.at, every.segments_at), (every.beyond, every.segments_beyond)):
+        np.testing.assert_allclose(np.add.reduceat(parts, starts, axis=1), whole, rtol=1e-4)
 
 
 def test_cuts_do_not_change_bits() -> None:

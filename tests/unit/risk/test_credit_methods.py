@@ -10,6 +10,7 @@ from tests.unit.risk.test_credit import BASE, RECESSION, filled
 
 from acceleray.config.models import CreditSettings, Scenario, SimulateSettings
 from acceleray.errors import InputDataError, UsageError
+from acceleray.risk import credit_contributions
 from acceleray.risk.credit import credit_losses
 from acceleray.risk.credit_measures import credit_table, curve_table, obligors_table
 from acceleray.risk.credit_methods import CURVE_LEVELS
@@ -137,6 +138,77 @@ def test_contributions_of_obligors_and_segments_add_up():
             ]
             whole = losses.es(level, scenario=scenario).value
             assert math.fsum(segments) == pytest.approx(whole, rel=1e-12)
+
+
+def test_obligors_of_a_large_book_add_up_to_their_segments_and_have_errors(monkeypatch):
+    book = loans(600, loadings=4)
+    full = credit_losses(book, [], settings(method="conditional"))
+    monkeypatch.setattr(credit_contributions, "SHARES_BUDGET", 5000.0)
+    losses = credit_losses(book, [], settings(method="conditional"))
+    segments = {
+        row["segment"]: row
+        for row in credit_table(losses, levels=LEVELS, interval_level=0.95).to_pylist()
+        if (row["measure"], row["level"]) == ("ES_contribution", 0.99)
+    }
+    rows = [
+        [
+            row
+            for row in obligors_table(each, levels=LEVELS, count=count).to_pylist()
+            if (row["measure"], row["level"]) == ("ES_contribution", 0.99) and row["obligor_id"]
+        ]
+        for each, count in ((losses, 600), (losses, 50), (full, 600))
+    ]
+    for name, segment in segments.items():
+        own = math.fsum(row["value"] for row in rows[0] if row["segment"] == name)
+        assert own == pytest.approx(segment["value"], rel=1e-12)
+    assert all(row["std_error"] > 0.0 for row in rows[1])
+    # Both visit the same lines for the obligors that matter: only who the others are is told by fewer.
+    known = {row["obligor_id"]: row["value"] for row in rows[2]}
+    for row in rows[1]:
+        assert row["value"] == pytest.approx(known[row["obligor_id"]], rel=1e-5)
+
+
+def test_every_method_lists_obligors_that_add_up_and_agree():
+    book = loans(60, equal=True)
+    correlation = {"a": 0.2, "b": 0.2}
+    listed = {}
+    for method in ("exact", "plain", "importance"):
+        losses = credit_losses(book, [], settings(method=method, correlation=correlation))
+        rows = obligors_table(losses, levels=LEVELS, count=60).to_pylist()
+        for measure, figure in (("VaR_contribution", losses.var), ("ES_contribution", losses.es)):
+            own = [row for row in rows if (row["measure"], row["level"]) == (measure, 0.95)]
+            assert {row["method"] for row in own} == {method}
+            assert math.fsum(row["value"] for row in own) == pytest.approx(figure(0.95).value, rel=1e-9)
+            listed[method, measure] = {row["obligor_id"]: row for row in own if row["obligor_id"]}
+        segments = {
+            row["segment"]: row["value"]
+            for row in credit_table(losses, levels=LEVELS, interval_level=0.95).to_pylist()
+            if (row["measure"], row["level"]) == ("ES_contribution", 0.95)
+        }
+        for name, value in segments.items():
+            own = [r["value"] for r in listed[method, "ES_contribution"].values() if r["segment"] == name]
+            assert math.fsum(own) == pytest.approx(value, rel=1e-9)
+    exact = listed["exact", "ES_contribution"]
+    assert len({row["value"] for row in exact.values()}) == 1
+    assert all(row["std_error"] == 0.0 for row in exact.values())
+    for method in ("plain", "importance"):
+        own = listed[method, "ES_contribution"]
+        distances = [(row["value"] - exact[name]["value"]) / row["std_error"] for name, row in own.items()]
+        # Sixty standard normal errors, of which the ES that the paths share moves all a little.
+        assert math.sqrt(np.mean(np.square(distances))) < 1.5
+
+
+def test_exact_contributions_do_not_wait_for_a_plain_path_to_lose():
+    book = loans(2, ead=[100.0, 7.0], default_prob=[0.0004, 0.0008], lgd=[1.0, 1.0])
+    given = settings(n_paths=10, levels=(0.999,), correlation={"a": 0.2, "b": 0.2})
+    losses = credit_losses(book, [], given)
+    assert losses.method()[0] == "exact"
+    assert not losses.paths().any()
+    rows = credit_table(losses, levels=(0.999,), interval_level=0.95).to_pylist()
+    parts = {row["segment"]: row["value"] for row in rows if row["measure"] == "ES_contribution"}
+    # Of 1,000 years, 0.4 lose the 100 and next to none of them the 7 as well; the VaR is 7.
+    assert parts["b"] == pytest.approx(40.0, rel=1e-6)
+    assert parts["a"] == pytest.approx(losses.es(0.999).value - 40.0, rel=1e-6)
 
 
 def test_shares_in_the_tail_are_those_of_plain_paths():
