@@ -23,7 +23,7 @@ References
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +39,7 @@ from acceleray.numerics.loss_groups import group_obligors, sampled_model, tabula
 from acceleray.numerics.read_only import read_only, read_only_record
 from acceleray.numerics.sobol import sobol_uniforms
 
-__all__ = ["Aim", "CurveSums", "PreparedBook", "aim", "curve_block", "pilot_curve", "prepare"]
+__all__ = ["Aim", "CurveSums", "PreparedBook", "aim", "curve_block", "extended", "pilot_curve", "prepare"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -60,6 +60,8 @@ BINARY_PLACES = 46
 MAX_POINTS = 2 ** (62 - BINARY_PLACES)
 
 N_LOSSES = 96
+# Losses that `extended` may add.
+MOST_FURTHER = 1000
 PILOT_POINTS = (32, 64, 128)
 PILOT_CELLS = 2000
 PILOT_SEED = 4
@@ -230,6 +232,20 @@ def prepare(model: LossModel, aim: Aim) -> PreparedBook:
     return _prepared(model, group_obligors(model), aim)
 
 
+def extended(book: PreparedBook) -> PreparedBook:
+    """Return the book with its grid of losses carried on, as densely, to the largest possible loss.
+
+    For a pilot that has underrated the tail: the curve then ends before the level that was wanted.
+    """
+    last = float(book.losses[-1])
+    step = math.log(float(book.losses[-1] / book.losses[-2]))
+    further = min(math.ceil(math.log(book.unit / last) / step), MOST_FURTHER) if last < book.unit else 0
+    if further <= 0:
+        return book
+    losses = np.r_[book.losses, np.geomspace(last, book.unit, further + 1)[1:]]
+    return replace(book, losses=read_only(losses))
+
+
 def curve_block(book: PreparedBook, points: FloatArray) -> CurveSums:
     """Integrate along the lines of a block of points.
 
@@ -303,7 +319,7 @@ def _curve(book: PreparedBook, scores: FloatArray) -> tuple[FloatArray, FloatArr
     shape = (scores.shape[0], book.losses.size)
     above, excess, means = np.empty(shape), np.empty(shape), np.empty(shape[0])
     curve_lines(book.groups, book.tables, book.lines, scores, book.losses, book.unit, above, excess, means)
-    if not (np.isfinite(above).all() and np.isfinite(excess).all()):
+    if not (np.isfinite(above).all() and np.isfinite(excess).all() and np.isfinite(means).all()):
         raise NumericalError("a line's loss curve is not finite")
     return above, excess, means
 

@@ -98,6 +98,10 @@ class LossCurve:
     excess: FloatArray
     means: FloatArray
 
+    def reaches(self, level: float) -> bool:
+        """Whether the curve of every scramble ends beyond a level, and with it every error is known."""
+        return bool((self.above[:, -1] <= 1.0 - level).all())
+
     def exceedance(self, loss: float, *, confidence: float = 0.95) -> Estimate:
         """Return P(L > loss); `loss` must lie on the curve's grid, first to last."""
         return self._estimate(lambda curve: curve.exceedance(loss), confidence)

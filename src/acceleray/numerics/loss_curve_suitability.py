@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +47,8 @@ def suits(model: LossModel, aim: Aim) -> str | None:
     half-way up each stair; a step times the hazard ``-d log P / dx`` is the height of a stair.
     """
     error = expansion_error(model, aim)
-    if error > MOST_CHANGE:
+    # Here and below written so that NaN fails too.
+    if not error <= MOST_CHANGE:
         return (
             f"few names make the tail: the fifth and sixth cumulants move a tail probability by {error:.2g}"
         )
@@ -54,9 +56,11 @@ def suits(model: LossModel, aim: Aim) -> str | None:
     if step > 0.0:
         losses = aim.tail_loss * np.array([1.0, 1.02])
         above = pilot_curve(model, dataclasses.replace(aim, losses=losses), order=6)
+        if not above[0] >= above[1] > 0.0:
+            return f"its tail probability runs from {above[0]:.3g} to {above[1]:.3g} within two hundredths"
         hazard = float(np.log(above[0] / above[1]) / (losses[1] - losses[0]))
-        if 0.5 * step * hazard > MOST_ROUNDING:
-            change = 0.5 * step * hazard
+        change = 0.5 * step * hazard
+        if not change <= MOST_ROUNDING:
             return f"losses are multiples of {step:.6g}, which moves a tail probability by {change:.2g}"
     return None
 
@@ -64,10 +68,15 @@ def suits(model: LossModel, aim: Aim) -> str | None:
 def expansion_error(model: LossModel, aim: Aim) -> float:
     """Largest relative change of the tail probability by cumulants five and six, from `tail_loss` on.
 
-    The grid's last losses, beyond a tenth of the tail probability, do not count.
+    The grid's last losses, beyond a tenth of the tail probability, do not count. Infinite where the curve has
+    no tail there.
     """
     tail = dataclasses.replace(aim, losses=aim.losses[aim.losses >= aim.tail_loss])
+    if not tail.losses.size:
+        return math.inf
     fourth, sixth = (pilot_curve(model, tail, order=order) for order in (4, 6))
+    if not sixth[0] > 0.0:
+        return math.inf
     counted = sixth >= 0.1 * sixth[0]
     return float(np.abs(fourth[counted] / sixth[counted] - 1.0).max())
 

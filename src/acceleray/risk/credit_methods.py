@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from acceleray.errors import InputDataError
+from acceleray.errors import InputDataError, NumericalError
 from acceleray.numerics.credit import PreparedModel
 from acceleray.numerics.credit_importance import CYCLE
 from acceleray.numerics.credit_importance_guard import guard
-from acceleray.numerics.loss_curve import PreparedBook
+from acceleray.numerics.loss_curve import PreparedBook, extended
 from acceleray.numerics.loss_curve_contributions import contribution_shares
 from acceleray.numerics.loss_curve_estimates import loss_curve
 from acceleray.risk.credit_blocks import (
@@ -34,6 +34,7 @@ from acceleray.risk.credit_blocks import (
     importance_paths,
     prepare_conditional,
     prepare_importance,
+    settled_portfolio,
     unsuitable_exact,
 )
 from acceleray.risk.fan_out import fan_out
@@ -42,6 +43,7 @@ from acceleray.risk.loss_estimates import (
     ExactEstimates,
     LossEstimates,
     PlainEstimates,
+    SettledEstimates,
     WeightedEstimates,
 )
 
@@ -159,7 +161,8 @@ def estimate_portfolios(
                     )
                 reasons[portfolio].append(f"not {each}: {outcome}")
             else:
-                found[portfolio] = run.checked(portfolio, outcome, "; ".join(reasons[portfolio]), method)
+                why = "; ".join(part for part in (*reasons[portfolio], outcome.why) if part)
+                found[portfolio] = run.checked(portfolio, outcome, why, method)
     waiting = [portfolio for portfolio in portfolios if portfolio not in found]
     if method == "auto":
         size = settings.credit.n_paths
@@ -211,11 +214,20 @@ class _Run:
         reasons = self._fan_out(unsuitable_exact, [self._models], calls, "choice of a method")
         suited = [each for each, reason in zip(portfolios, reasons, strict=True) if reason is None]
         laws = self._fan_out(exact_portfolio, [self._models], [(each,) for each in suited], "exact loss law")
-        outcomes: dict[Portfolio, Found | str] = {
-            each: reason for each, reason in zip(portfolios, reasons, strict=True) if reason is not None
-        }
+        outcomes: dict[Portfolio, Found | str] = dict(zip(portfolios, reasons, strict=True))
         for portfolio, law in zip(suited, laws, strict=True):
-            outcomes[portfolio] = Found(estimates=ExactEstimates(law=law), why="")
+            outcomes[portfolio] = (
+                law if isinstance(law, str) else Found(estimates=ExactEstimates(law=law), why="")
+            )
+        highest = max(*CURVE_LEVELS, *self._settings.credit.levels)
+        failed = [each for each in portfolios if isinstance(outcomes[each], str)]
+        settled = self._fan_out(
+            settled_portfolio, [self._models], [(each, highest) for each in failed], "look for certain losses"
+        )
+        for portfolio, found in zip(failed, settled, strict=True):
+            if found is not None:
+                why = "all but certain to lose one amount"
+                outcomes[portfolio] = Found(estimates=SettledEstimates(law=found), why=why)
         return outcomes
 
     def conditional(self, portfolios: Sequence[Portfolio]) -> dict[Portfolio, Found | str]:
@@ -235,34 +247,64 @@ class _Run:
             else:
                 suited.append((portfolio, book))
         books = tuple(book for _, book in suited)
-        curves = self._curves([portfolio for portfolio, _ in suited], books)
+        numbers = range(len(suited))
+        curves = self._curves([portfolio for portfolio, _ in suited], books, numbers)
+        # The pilot that chose the losses saw few lines, and may have ended too low: once more, to the top.
+        short = [
+            number
+            for number, curve in zip(numbers, curves, strict=True)
+            if isinstance(curve, CurveEstimates) and not curve.curve.reaches(max(levels))
+        ]
+        if short:
+            books = tuple(extended(book) if number in short else book for number, book in enumerate(books))
+            again = self._curves([portfolio for portfolio, _ in suited], books, short)
+            for number, curve in zip(short, again, strict=True):
+                curves[number] = curve
         for number, ((portfolio, _), curve) in enumerate(zip(suited, curves, strict=True)):
-            most = float(curve.curve.above.mean(axis=0)[0])
-            if most < 1.0 - lowest:
-                outcomes[portfolio] = f"only {most:.3g} of the years lose as much as the curve begins with"
+            if isinstance(curve, str):
+                outcomes[portfolio] = curve
                 continue
-            shares = None
-            if portfolio.segment == WHOLE:
-                shares = {
-                    level: self._shares(portfolio, number, books, curve.var(level).value) for level in levels
-                }
-            outcomes[portfolio] = Found(estimates=curve, why="", tail_shares=shares)
+            # An expansion that fails shows it here at the latest; the reason is worth more than the error.
+            try:
+                outcomes[portfolio] = self._read(portfolio, number, books, curve)
+            except NumericalError as error:
+                outcomes[portfolio] = error.message
         return outcomes
 
+    def _read(
+        self, portfolio: Portfolio, number: int, books: tuple[PreparedBook, ...], curve: CurveEstimates
+    ) -> Found | str:
+        """Read every level off a curve, and who makes the tail; or say what it does not know."""
+        most = float(curve.curve.above.mean(axis=0)[0])
+        # Written so that NaN fails too.
+        if not most >= 1.0 - self._lowest:
+            return f"only {most:.3g} of the years lose as much as the curve begins with"
+        levels = self._settings.credit.levels
+        losses = {level: curve.curve.var(level).value for level in levels}
+        shares = None
+        if portfolio.segment == WHOLE:
+            shares = {level: self._shares(portfolio, number, books, losses[level]) for level in levels}
+        return Found(estimates=curve, why="", tail_shares=shares)
+
     def _curves(
-        self, portfolios: Sequence[Portfolio], books: tuple[PreparedBook, ...]
-    ) -> list[CurveEstimates]:
+        self, portfolios: Sequence[Portfolio], books: tuple[PreparedBook, ...], numbers: Sequence[int]
+    ) -> list[CurveEstimates | str]:
+        """Find the curves of some of the books, or say why there is none."""
         calls: list[tuple[int, int, int, int]] = []
-        for number, (portfolio, book) in enumerate(zip(portfolios, books, strict=True)):
-            size, blocks = self._layout(portfolio, book)
-            calls += [(number, portfolio.address, block, size) for block in range(blocks)]
+        for number in numbers:
+            size, blocks = self._layout(portfolios[number], books[number])
+            calls += [(number, portfolios[number].address, block, size) for block in range(blocks)]
         scrambles = self._settings.credit.scrambles
         sums = self._fan_out(
             conditional_points, [books, self._settings.seed, scrambles], calls, "block of the loss curve"
         )
-        estimates = []
-        for number, book in enumerate(books):
+        estimates: list[CurveEstimates | str] = []
+        for number in numbers:
             own = [each for each, call in zip(sums, calls, strict=True) if call[0] == number]
+            failed = [each for each in own if isinstance(each, str)]
+            if failed:
+                estimates.append(failed[0])
+                continue
             # Block b belongs to scramble b modulo their number.
             whole = [
                 functools.reduce(operator.add, own[first::scrambles])
@@ -270,7 +312,7 @@ class _Run:
             ]
             estimates.append(
                 CurveEstimates(
-                    curve=loss_curve(book.losses, whole, unit=book.unit),
+                    curve=loss_curve(books[number].losses, whole, unit=books[number].unit),
                     n_paths=sum(each.n_points for each in whole),
                     confidence=self._settings.interval_level,
                 )

@@ -22,9 +22,17 @@ from acceleray.numerics.credit_importance_estimates import (
 from acceleray.numerics.discrete_tail import near_ties_of_sample
 from acceleray.numerics.loss_curve_estimates import LossCurve
 from acceleray.numerics.order_statistics import paths_beyond, value_at_risk
+from acceleray.numerics.settled_loss import SettledLaw
 from acceleray.numerics.tail import Estimate, estimate_expected_shortfall, estimate_value_at_risk
 
-__all__ = ["CurveEstimates", "ExactEstimates", "LossEstimates", "PlainEstimates", "WeightedEstimates"]
+__all__ = [
+    "CurveEstimates",
+    "ExactEstimates",
+    "LossEstimates",
+    "PlainEstimates",
+    "SettledEstimates",
+    "WeightedEstimates",
+]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
@@ -220,6 +228,45 @@ class ExactEstimates:
         note = f"no sampling: quadrature, {lattice}"
         if not self.law.exact:
             note = f"no sampling: quadrature; bounds from rounding {lattice} down and up"
+        return Estimate(value=found.value, ci_low=found.low, ci_high=found.high, note=note)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SettledEstimates:
+    """A book that is all but certain to lose one amount; bounds from the chance that it does not.
+
+    Parameters
+    ----------
+    law : SettledLaw
+        From `settled_loss.settled_law`.
+    """
+
+    law: SettledLaw
+    method: str = "exact"
+    n_paths: None = None
+
+    def tail_paths(self, level: float) -> None:
+        """Return None: no default is drawn."""
+
+    def expected_loss(self) -> Estimate:
+        """Return the mean loss."""
+        return self._estimate(self.law.expected_loss)
+
+    def var(self, level: float) -> Estimate:
+        """Return the value at risk."""
+        return self._estimate(self.law.var(level))
+
+    def es(self, level: float) -> Estimate:
+        """Return the expected shortfall."""
+        return self._estimate(self.law.es(level))
+
+    def exceedance(self, loss: float) -> Estimate:
+        """Return the probability of a loss above `loss`."""
+        return self._estimate(self.law.exceedance(loss))
+
+    def _estimate(self, found: Bracket) -> Estimate:
+        odds = self.law.less + self.law.more
+        note = f"no sampling: the loss is {self.law.loss:.6g} but for a chance of at most {odds:.3g}"
         return Estimate(value=found.value, ci_low=found.low, ci_high=found.high, note=note)
 
 

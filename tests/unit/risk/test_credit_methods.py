@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
-from tests.unit.risk.test_credit import BASE, RECESSION, filled
+from tests.unit.risk.test_credit import BASE, RECESSION, credit_scenario, filled
 
 from acceleray.config.models import CreditSettings, Scenario, SimulateSettings
-from acceleray.errors import InputDataError, UsageError
+from acceleray.errors import InputDataError, NumericalError, UsageError
+from acceleray.numerics.loss_curve import prepare
 from acceleray.risk.credit import credit_losses
 from acceleray.risk.credit_measures import credit_table, curve_table, obligors_table
 from acceleray.risk.credit_methods import CURVE_LEVELS
@@ -241,3 +243,80 @@ def test_contributions_from_weighted_paths_have_intervals_where_their_tail_is_wo
     assert {row["method"] for row in parts} == {"importance"}
     # Of as many plain paths two would lie beyond the level, too few for an interval.
     assert all(row["ci_low"] < row["value"] < row["ci_high"] for row in parts)
+
+
+def test_defaulted_loans_lose_what_they_owe_by_auto():
+    columns = loans(320, loadings=4).to_pydict()
+    gone = set(columns["obligor_id"][:20])
+    book = loans(
+        320,
+        loadings=4,
+        segment=["gone" if name in gone else "a" for name in columns["obligor_id"]],
+        default_prob=[1.0 if name in gone else 0.02 for name in columns["obligor_id"]],
+    )
+    losses = credit_losses(book, [], settings())
+    owed = 0.5 * math.fsum(columns["ead"][:20])
+    assert losses.method(segment="gone")[0] == "exact"
+    for figure in (losses.var(0.99, segment="gone"), losses.es(0.95, segment="gone")):
+        assert figure.ci_low == figure.value == figure.ci_high == pytest.approx(owed, rel=1e-12)
+        assert "no sampling: the loss is" in figure.note
+    assert agree(losses.var(0.95), credit_losses(book, [], settings(method="plain")).var(0.95))
+
+
+@pytest.mark.parametrize("chance", [1.0, 1.0 - 1e-9, 1e-30, 1e-300])
+def test_certain_books_pass_auto(chance):
+    book = loans(200, loadings=4, default_prob=np.full(200, chance))
+    losses = credit_losses(book, [], settings())
+    total = 0.5 * math.fsum(book.to_pydict()["ead"])
+    expected = total if chance > 0.5 else 0.0
+    assert losses.var(0.99).value == pytest.approx(expected, rel=1e-12)
+    assert losses.es(0.99).value == pytest.approx(expected, rel=1e-12, abs=1e-20)
+    assert curve_table(losses).num_rows > 0
+
+
+def test_a_stress_that_makes_every_default_certain_passes_auto():
+    worst = credit_scenario("worst", default_prob={"scale": 5000.0})
+    book = loans(200, loadings=4)
+    losses = credit_losses(book, [BASE, worst], settings())
+    total = 0.5 * math.fsum(book.to_pydict()["ead"])
+    assert losses.var(0.95, scenario="worst").value == pytest.approx(total, rel=1e-12)
+    assert losses.es(0.99, scenario="worst").value == pytest.approx(total, rel=1e-12)
+
+
+def test_all_but_one_in_default_and_minute_amounts_find_a_method():
+    chances = np.ones(100)
+    chances[7] = 0.01
+    for book in (
+        loans(100, loadings=4, default_prob=chances),
+        loans(100, loadings=4, ead=np.linspace(1e-300, 2e-300, 100)),
+    ):
+        losses = credit_losses(book, [], settings(n_paths=2000))
+        assert losses.method()[0] in ("importance", "plain")
+        assert "not conditional: " in losses.method()[1]
+        assert 0.0 <= losses.var(0.95).value <= losses.es(0.99).value
+
+
+def test_a_curve_that_ends_too_low_is_carried_on(monkeypatch):
+    book = loans(600, loadings=4)
+    whole = credit_losses(book, [], settings(method="conditional"))
+
+    def short(model, target):
+        return prepare(model, dataclasses.replace(target, losses=target.losses[:40]))
+
+    monkeypatch.setattr("acceleray.risk.credit_blocks.prepare", short)
+    carried = credit_losses(book, [], settings(method="conditional"))
+    assert carried.var(0.99).value == pytest.approx(whole.var(0.99).value, rel=1e-5)
+    assert carried.es(0.99).value == pytest.approx(whole.es(0.99).value, rel=1e-5)
+
+
+def test_a_failure_of_the_curve_is_a_reason(monkeypatch):
+    book = loans(600, loadings=4)
+    for where in ("aim", "suits", "prepare", "curve_block", "contributions_block"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"acceleray.risk.credit_blocks.{where}", fail)
+            losses = credit_losses(book, [], settings(n_paths=2000))
+            assert "not conditional: out of order" in losses.method()[1]
+
+
+def fail(*_arguments, **_options):
+    raise NumericalError("out of order")
