@@ -22,9 +22,11 @@ from acceleray.errors import InputDataError, NumericalError
 from acceleray.numerics.credit import PreparedModel
 from acceleray.numerics.credit_importance import CYCLE
 from acceleray.numerics.credit_importance_guard import guard
+from acceleray.numerics.expected_loss import expected_loss
 from acceleray.numerics.loss_curve import PreparedBook, extended
 from acceleray.numerics.loss_curve_contributions import contribution_shares
 from acceleray.numerics.loss_curve_estimates import loss_curve
+from acceleray.numerics.loss_curve_suitability import curve_conflict
 from acceleray.risk.credit_blocks import (
     WHOLE,
     Portfolio,
@@ -280,6 +282,10 @@ class _Run:
         if not most >= 1.0 - self._lowest:
             return f"only {most:.3g} of the years lose as much as the curve begins with"
         levels = self._settings.credit.levels
+        exact = float(np.sum(expected_loss(portfolio.of(self._models))))
+        conflict = curve_conflict(curve.curve, levels, exact)
+        if conflict is not None:
+            return conflict
         losses = {level: curve.curve.var(level).value for level in levels}
         shares = None
         if portfolio.segment == WHOLE:
