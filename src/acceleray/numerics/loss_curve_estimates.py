@@ -102,8 +102,10 @@ class LossCurve:
     scatter: FloatArray
 
     def reaches(self, level: float) -> bool:
-        """Whether the curve of every scramble ends beyond a level, and with it every error is known."""
-        return bool((self.above[:, -1] <= 1.0 - level).all())
+        """Whether the curve of every scramble begins below a level and ends beyond it."""
+        _check_level(level)
+        target = 1.0 - level
+        return bool((self.above[:, 0] >= target).all() and (self.above[:, -1] <= target).all())
 
     def exceedance(self, loss: float, *, confidence: float = 0.95) -> Estimate:
         """Return P(L > loss); `loss` must lie on the curve's grid, first to last."""

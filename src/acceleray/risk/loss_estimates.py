@@ -282,11 +282,17 @@ class CurveEstimates:
         Number of lines.
     confidence : float
         Of the intervals.
+    plain : PlainEstimates
+        Paths of the same portfolio, for losses and levels outside the curve.
+    largest : float
+        Loss if everybody defaults, in currency.
     """
 
     curve: LossCurve
     n_paths: int
     confidence: float
+    plain: PlainEstimates
+    largest: float
     method: str = "conditional"
 
     def tail_paths(self, level: float) -> None:
@@ -297,16 +303,38 @@ class CurveEstimates:
         return self._estimate(self.curve.expected_loss(confidence=self.confidence))
 
     def var(self, level: float) -> Estimate:
-        """Estimate the value at risk."""
+        """Estimate the value at risk; by the plain paths at a level that the curve does not reach."""
+        if not self.curve.reaches(level):
+            return _noted(self.plain.var(level), self._beyond)
         return self._estimate(self.curve.var(level, confidence=self.confidence))
 
     def es(self, level: float) -> Estimate:
-        """Estimate the expected shortfall."""
+        """Estimate the expected shortfall; by the plain paths at a level that the curve does not reach."""
+        if not self.curve.reaches(level):
+            return _noted(self.plain.es(level), self._beyond)
         return self._estimate(self.curve.es(level, confidence=self.confidence))
 
     def exceedance(self, loss: float) -> Estimate:
-        """Estimate the probability of a loss above `loss`."""
+        """Estimate the probability of a loss above `loss`; by the plain paths where the curve has no losses.
+
+        One below zero and zero from the largest possible loss on.
+        """
+        if loss < 0.0 or loss >= self.largest:
+            value = 1.0 if loss < 0.0 else 0.0
+            return Estimate(
+                value=value,
+                ci_low=value,
+                ci_high=value,
+                note="certain: no loss is negative or above all exposure",
+            )
+        if not self.curve.losses[0] <= loss <= self.curve.losses[-1]:
+            return _noted(self.plain.exceedance(loss), self._beyond)
         return self._estimate(self.curve.exceedance(loss, confidence=self.confidence))
+
+    @property
+    def _beyond(self) -> str:
+        losses = self.curve.losses
+        return f"plain paths: the loss curve runs from {losses[0]:.6g} to {losses[-1]:.6g} only"
 
     def _estimate(self, found: Estimate) -> Estimate:
         if self.n_paths > 1:

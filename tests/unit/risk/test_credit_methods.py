@@ -14,6 +14,7 @@ from tests.unit.risk.test_credit import BASE, RECESSION, credit_scenario, filled
 from acceleray.config.models import CreditSettings, Scenario, SimulateSettings
 from acceleray.errors import InputDataError, NumericalError, UsageError
 from acceleray.numerics.loss_curve import prepare
+from acceleray.numerics.loss_curve_estimates import loss_curve
 from acceleray.risk.credit import credit_losses
 from acceleray.risk.credit_measures import credit_table, curve_table, obligors_table
 from acceleray.risk.credit_methods import CURVE_LEVELS
@@ -366,3 +367,49 @@ def test_a_tail_of_several_directions_is_left_to_paths_whose_intervals_hold_it()
     assert "conditional" not in methods
     # Of ten intervals of 95 % fewer than eight hold the truth once in ninety times.
     assert (held >= 8).all()
+
+
+def test_losses_and_levels_outside_the_curve_are_answered_by_paths():
+    book = loans(600, loadings=4)
+    lines = credit_losses(book, [], settings())
+    paths = credit_losses(book, [], settings(method="plain"))
+    assert lines.method()[0] == "conditional"
+    total = 0.5 * math.fsum(book.to_pydict()["ead"])
+    for loss, chance in ((-1.0, 1.0), (total, 0.0), (1e300, 0.0), (math.inf, 0.0), (-math.inf, 1.0)):
+        found = lines.exceedance(loss)
+        assert found.ci_low == found.value == found.ci_high == chance
+    for loss in (0.0, 1e-3, 0.999 * total):
+        assert lines.exceedance(loss).value == paths.exceedance(loss).value
+        assert "plain paths: the loss curve runs from" in lines.exceedance(loss).note
+    for level in (0.01, 0.2, 0.9999999):
+        assert lines.var(level).value == paths.var(level).value
+        assert lines.es(level).value == paths.es(level).value
+        assert "plain paths: the loss curve runs from" in lines.es(level).note
+
+
+@pytest.mark.parametrize("method", ["auto", "plain", "importance", "conditional"])
+def test_questions_without_an_answer_are_refused_alike(method):
+    losses = credit_losses(loans(600, loadings=4), [], settings(method=method, n_paths=2000))
+    for level in (0.0, 1.0, -0.5, math.nan):
+        for figure in (losses.var, losses.es):
+            with pytest.raises(UsageError, match="level: must lie between 0 and 1"):
+                figure(level)
+    with pytest.raises(UsageError, match="loss: must be a number"):
+        losses.exceedance(math.nan)
+
+
+@pytest.mark.parametrize("wrong", ["mean", "tail"])
+def test_a_wrong_curve_is_noticed(monkeypatch, wrong):
+    # As if nothing in the curve itself showed it.
+    monkeypatch.setattr("acceleray.risk.credit_methods.curve_conflict", lambda *_: None)
+
+    def spoilt(*arguments, **options):
+        curve = loss_curve(*arguments, **options)
+        if wrong == "mean":
+            return dataclasses.replace(curve, means=1.1 * curve.means)
+        return dataclasses.replace(curve, excess=3.0 * curve.excess)
+
+    monkeypatch.setattr("acceleray.risk.credit_methods.loss_curve", spoilt)
+    losses = credit_losses(loans(600, loadings=4), [], settings())
+    assert losses.method()[0] == "plain"
+    assert "contradict" in losses.method()[1]
