@@ -18,6 +18,8 @@ FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 # Paths beyond a loss that it takes to say anything.
 MIN_BEYOND = 10
+# Sums of the same losses in another order are not a larger loss.
+SLACK = 1e-12
 # Share by which rules and lattices may miss an expected loss; counts as a standard error.
 MEAN_ROUNDING = 1e-3
 
@@ -67,7 +69,7 @@ def tail_distance(estimates: LossEstimates, losses: FloatArray, levels: Sequence
         # Inside a step of a discrete law the share of paths beyond jumps; the step itself is compared.
         loss = estimates.var(level).value if n * (1.0 - level) >= MIN_BEYOND else last
         probability = estimates.exceedance(loss)
-        found.append(_share_distance(int(np.count_nonzero(losses > loss)), n, probability))
+        found.append(_share_distance(int(np.count_nonzero(losses > loss * (1.0 + SLACK))), n, probability))
         at = 1.0 - probability.value
         if not 0.0 < at < 1.0:
             continue
@@ -83,7 +85,7 @@ def tail_distance(estimates: LossEstimates, losses: FloatArray, levels: Sequence
 
 
 def _share_distance(hits: int, n: int, probability: Estimate) -> float:
-    """Standard errors between a count of paths and a probability, in Anscombe's arcsine scale.
+    """Return the standard errors between a count of paths and a probability, in the arcsine scale of Anscombe.
 
     There the scatter hardly depends on the probability: ten paths speak against one of zero, too.
     """
