@@ -176,8 +176,27 @@ class WeightedEstimates:
         return importance_expected_loss(self.losses, self.weights, confidence=self.confidence)
 
     def var(self, level: float) -> Estimate:
-        """Estimate the value at risk."""
-        return importance_value_at_risk(self.losses, self.weights, level=level, confidence=self.confidence)
+        """Estimate the value at risk; near-ties of a discrete loss are named."""
+        found = importance_value_at_risk(self.losses, self.weights, level=level, confidence=self.confidence)
+        # At a step of the law the share beyond either side of it decides.
+        below = float(np.max(self.losses, where=self.losses < found.value, initial=-math.inf))
+        errors = [
+            importance_exceedance(
+                self.losses, self.weights, threshold=loss, confidence=self.confidence
+            ).std_error
+            for loss in (below, found.value)
+        ]
+        known = [error for error in errors if error is not None]
+        if not known:
+            return found
+        ties = near_ties_of_sample(
+            self.losses,
+            level=level,
+            confidence=self.confidence,
+            weights=path_masses(self.weights),
+            standard_error=max(known),
+        )
+        return _noted(found, ties.note)
 
     def es(self, level: float) -> Estimate:
         """Estimate the expected shortfall."""

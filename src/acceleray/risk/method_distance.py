@@ -85,9 +85,10 @@ def tail_distance(estimates: LossEstimates, losses: FloatArray, levels: Sequence
 
 
 def _share_distance(hits: int, n: int, probability: Estimate) -> float:
-    """Return the standard errors between a count of paths and a probability, in the arcsine scale of Anscombe.
+    """Return the standard errors between a count of paths and a probability.
 
-    There the scatter hardly depends on the probability: ten paths speak against one of zero, too.
+    The arcsine scale is Anscombe's: in it the scatter hardly depends on the probability, so that ten paths
+    speak against one of zero, too.
     """
     offset, room = 0.375, n + 0.75
     seen = math.asin(math.sqrt((hits + offset) / room))

@@ -18,6 +18,7 @@ from acceleray.numerics.loss_curve_estimates import loss_curve
 from acceleray.risk.credit import credit_losses
 from acceleray.risk.credit_measures import credit_table, curve_table, obligors_table
 from acceleray.risk.credit_methods import CURVE_LEVELS
+from acceleray.risk.loss_estimates import WeightedEstimates
 
 LEVELS = (0.95, 0.99)
 FEW = {"n_paths": 8000, "scrambles": 8, "points": 32, "levels": LEVELS}
@@ -413,3 +414,21 @@ def test_a_wrong_curve_is_noticed(monkeypatch, wrong):
     losses = credit_losses(loans(600, loadings=4), [], settings())
     assert losses.method()[0] == "plain"
     assert "contradict" in losses.method()[1]
+
+
+def test_near_ties_of_weighted_paths_are_named():
+    weights = np.ones(800)
+    losses = np.where(np.arange(800) % 8 == 0, 2.0, 1.0)
+    # An eighth loses 2, but for a few cycles that lose it twice.
+    losses[1:81:8] = 2.0
+    found = WeightedEstimates(losses=losses, weights=weights, confidence=0.95).var(0.86)
+    assert found.value == 1.0
+    assert "near-tie: VaR 0.86 is 1" in found.note
+    assert "2 cannot be excluded" in found.note
+    far = WeightedEstimates(losses=losses, weights=weights, confidence=0.95).var(0.5)
+    assert "near-tie" not in far.note
+
+
+def test_no_level_is_no_setting():
+    with pytest.raises(ValueError, match="levels"):
+        CreditSettings(levels=())
