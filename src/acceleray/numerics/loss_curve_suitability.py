@@ -13,6 +13,7 @@ from acceleray.numerics.loss_curve import Aim, pilot_curve, pilot_lines, turned
 from acceleray.numerics.loss_curve_estimates import LossCurve
 
 __all__ = [
+    "Suitability",
     "curve_conflict",
     "expansion_error",
     "lattice_step",
@@ -33,7 +34,7 @@ MOST_ROUNDING = 5e-3
 # 0.3 of their number, and their scrambles know their error. At 2.5 intervals of 95 % hold 91 %, at 17 40 %.
 MOST_SCATTER = 1.5
 # Share of the tail that typical lines of another direction may see: the lines at hand meet it by luck.
-MOST_ELSEWHERE = 5e-3
+MOST_ELSEWHERE = 1e-2
 # Lines of each other direction, how far it must lead away from the main one, and directions of each kind.
 ELSEWHERE_LINES, AWAY, MOST_DIRECTIONS = 16, 0.2, 16
 # Standard errors by which the curve's mean may miss the exact one, and the share that its rule may.
@@ -44,8 +45,27 @@ MOST_GAP = 1e-2
 LATTICE_SLACK = 1e-6
 
 
-def suits(model: LossModel, aim: Aim) -> str | None:
-    """Say why another method should find this book's loss curve, or None where this one does.
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Suitability:
+    """What is known about reading a book's losses off a smooth curve.
+
+    Parameters
+    ----------
+    reason : str or None
+        Why another method should find the loss curve, with its measure; None where this one does.
+    change : float
+        Share by which the last cumulants change a tail probability; what is neglected changes it by less.
+    step : float
+        Step of which all losses are multiples, in currency; zero where there is none.
+    """
+
+    reason: str | None
+    change: float = 0.0
+    step: float = 0.0
+
+
+def suits(model: LossModel, aim: Aim) -> Suitability:
+    """Say whether another method should find this book's loss curve, and how well it can be read.
 
     Parameters
     ----------
@@ -56,8 +76,7 @@ def suits(model: LossModel, aim: Aim) -> str | None:
 
     Returns
     -------
-    str or None
-        The reason, with its measure.
+    Suitability
 
     Notes
     -----
@@ -68,7 +87,12 @@ def suits(model: LossModel, aim: Aim) -> str | None:
     to lose as much: lines that run along one of them meet the others by luck, and do not know what they have
     missed (`line_scatter`, `share_elsewhere`).
     """
-    error = expansion_error(model, aim)
+    change = expansion_error(model, aim)
+    step = lattice_step(model)
+    return Suitability(reason=_objection(model, aim, change, step), change=change, step=step)
+
+
+def _objection(model: LossModel, aim: Aim, error: float, step: float) -> str | None:
     # Here and below written so that NaN fails too.
     if not error <= MOST_CHANGE:
         return (
@@ -86,7 +110,6 @@ def suits(model: LossModel, aim: Aim) -> str | None:
             f"the tail has several directions: lines along another one see {elsewhere:.2g} of what those "
             f"along the main one do, at most {MOST_ELSEWHERE:g} is taken"
         )
-    step = lattice_step(model)
     if step > 0.0:
         losses = aim.tail_loss * np.array([1.0, 1.02])
         above = pilot_curve(model, dataclasses.replace(aim, losses=losses), order=6)

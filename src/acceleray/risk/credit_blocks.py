@@ -26,7 +26,7 @@ from acceleray.numerics.credit_model import LossModel
 from acceleray.numerics.expected_loss import expected_loss
 from acceleray.numerics.loss_curve import CurveSums, PreparedBook, aim, curve_block, prepare
 from acceleray.numerics.loss_curve_contributions import ContributionSums, contributions_block
-from acceleray.numerics.loss_curve_suitability import suits
+from acceleray.numerics.loss_curve_suitability import Suitability, suits
 from acceleray.numerics.settled_loss import SettledLaw, settled_law
 from acceleray.numerics.sobol import sobol_uniforms
 from acceleray.numerics.streams import Purpose, stream
@@ -129,14 +129,18 @@ def settled_portfolio(
 
 def prepare_conditional(
     models: tuple[PreparedModel, ...], portfolio: Portfolio, tail_prob: float, body_prob: float
-) -> PreparedBook | str:
-    """Choose the lines of a portfolio and tabulate it, or say why another method should be taken."""
+) -> tuple[PreparedBook, Suitability] | str:
+    """Choose the lines of a portfolio and tabulate it, or say why another method should be taken.
+
+    With how well its losses can be read off a smooth curve.
+    """
     model = portfolio.of(models)
     if not (expected_loss(model) > 0.0).any():
         return "it cannot lose anything"
     try:
         chosen = aim(model, tail_prob, body_prob=body_prob)
-        return suits(model, chosen) or prepare(model, chosen)
+        found = suits(model, chosen)
+        return found.reason or (prepare(model, chosen), found)
     except NumericalError as error:
         return error.message
 

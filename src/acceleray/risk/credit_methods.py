@@ -26,7 +26,7 @@ from acceleray.numerics.expected_loss import expected_loss
 from acceleray.numerics.loss_curve import PreparedBook, extended
 from acceleray.numerics.loss_curve_contributions import contribution_shares
 from acceleray.numerics.loss_curve_estimates import loss_curve
-from acceleray.numerics.loss_curve_suitability import curve_conflict
+from acceleray.numerics.loss_curve_suitability import Suitability, curve_conflict
 from acceleray.risk.credit_blocks import (
     WHOLE,
     Portfolio,
@@ -246,15 +246,18 @@ class _Run:
             "aim at a loss curve",
         )
         outcomes: dict[Portfolio, Found | str] = {}
-        suited: list[tuple[Portfolio, PreparedBook]] = []
-        for portfolio, book in zip(portfolios, prepared, strict=True):
-            if isinstance(book, str):
-                outcomes[portfolio] = book
+        suited: list[Portfolio] = []
+        books: tuple[PreparedBook, ...] = ()
+        readings: list[Suitability] = []
+        for portfolio, found in zip(portfolios, prepared, strict=True):
+            if isinstance(found, str):
+                outcomes[portfolio] = found
             else:
-                suited.append((portfolio, book))
-        books = tuple(book for _, book in suited)
+                suited.append(portfolio)
+                books += (found[0],)
+                readings.append(found[1])
         numbers = range(len(suited))
-        curves = self._curves([portfolio for portfolio, _ in suited], books, numbers)
+        curves = self._curves(suited, books, readings, numbers)
         # The pilot that chose the losses saw few lines, and may have ended too low: once more, to the top.
         short = [
             number
@@ -263,10 +266,10 @@ class _Run:
         ]
         if short:
             books = tuple(extended(book) if number in short else book for number, book in enumerate(books))
-            again = self._curves([portfolio for portfolio, _ in suited], books, short)
+            again = self._curves(suited, books, readings, short)
             for number, curve in zip(short, again, strict=True):
                 curves[number] = curve
-        for number, ((portfolio, _), curve) in enumerate(zip(suited, curves, strict=True)):
+        for number, (portfolio, curve) in enumerate(zip(suited, curves, strict=True)):
             if isinstance(curve, str):
                 outcomes[portfolio] = curve
                 continue
@@ -297,7 +300,11 @@ class _Run:
         return Found(estimates=curve, why="", tail_shares=shares)
 
     def _curves(
-        self, portfolios: Sequence[Portfolio], books: tuple[PreparedBook, ...], numbers: Sequence[int]
+        self,
+        portfolios: Sequence[Portfolio],
+        books: tuple[PreparedBook, ...],
+        readings: Sequence[Suitability],
+        numbers: Sequence[int],
     ) -> list[CurveEstimates | str]:
         """Find the curves of some of the books, or say why there is none."""
         calls: list[tuple[int, int, int, int]] = []
@@ -327,6 +334,7 @@ class _Run:
                     confidence=self._settings.interval_level,
                     plain=self._plain_estimates(portfolios[number]),
                     largest=_largest_loss(portfolios[number].of(self._models)),
+                    reading=readings[number],
                 )
             )
         return estimates

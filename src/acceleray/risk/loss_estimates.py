@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -21,6 +21,7 @@ from acceleray.numerics.credit_importance_estimates import (
 )
 from acceleray.numerics.discrete_tail import near_ties_of_sample
 from acceleray.numerics.loss_curve_estimates import LossCurve
+from acceleray.numerics.loss_curve_suitability import Suitability
 from acceleray.numerics.order_statistics import paths_beyond, value_at_risk
 from acceleray.numerics.settled_loss import SettledLaw
 from acceleray.numerics.tail import Estimate, estimate_expected_shortfall, estimate_value_at_risk
@@ -305,6 +306,8 @@ class CurveEstimates:
         Paths of the same portfolio, for losses and levels outside the curve.
     largest : float
         Loss if everybody defaults, in currency.
+    reading : Suitability
+        The step of the losses and the expansion's own error, by which intervals are wider than the scatter.
     """
 
     curve: LossCurve
@@ -312,6 +315,7 @@ class CurveEstimates:
     confidence: float
     plain: PlainEstimates
     largest: float
+    reading: Suitability
     method: str = "conditional"
 
     def tail_paths(self, level: float) -> None:
@@ -325,13 +329,26 @@ class CurveEstimates:
         """Estimate the value at risk; by the plain paths at a level that the curve does not reach."""
         if not self.curve.reaches(level):
             return _noted(self.plain.var(level), self._beyond)
-        return self._estimate(self.curve.var(level, confidence=self.confidence))
+        found = self.curve.var(level, confidence=self.confidence)
+        hazard, step = self._hazard(found.value), self.reading.step
+        wider = self._estimate(found, 0.5 * step + self.reading.change / hazard)
+        if wider.ci_low is None or wider.ci_high is None or step == 0.0:
+            return wider
+        first, last = math.ceil(wider.ci_low / step - 1e-9), math.floor(wider.ci_high / step + 1e-9)
+        if last <= first:
+            return _noted(wider, f"the VaR is a multiple of {step:.6g}, which {first * step:.10g} is")
+        tie = f"near-tie: the VaR is a multiple of {step:.6g}, {first * step:.10g} to {last * step:.10g}"
+        return _noted(wider, f"{tie} cannot be excluded")
 
     def es(self, level: float) -> Estimate:
         """Estimate the expected shortfall; by the plain paths at a level that the curve does not reach."""
         if not self.curve.reaches(level):
             return _noted(self.plain.es(level), self._beyond)
-        return self._estimate(self.curve.es(level, confidence=self.confidence))
+        found = self.curve.es(level, confidence=self.confidence)
+        loss = self.curve.var(level, confidence=self.confidence).value
+        # At the VaR the error of the loss itself is of second order: a stair's share of the curve's bend.
+        bend = 0.125 * self.reading.step**2 * self._hazard(loss)
+        return self._estimate(found, bend + self.reading.change * (found.value - loss))
 
     def exceedance(self, loss: float) -> Estimate:
         """Estimate the probability of a loss above `loss`; by the plain paths where the curve has no losses.
@@ -348,18 +365,40 @@ class CurveEstimates:
             )
         if not self.curve.losses[0] <= loss <= self.curve.losses[-1]:
             return _noted(self.plain.exceedance(loss), self._beyond)
-        return self._estimate(self.curve.exceedance(loss, confidence=self.confidence))
+        found = self.curve.exceedance(loss, confidence=self.confidence)
+        share = 0.5 * self.reading.step * self._hazard(loss) + self.reading.change
+        wider = self._estimate(found, share * found.value)
+        if wider.ci_low is None or wider.ci_high is None:
+            return wider
+        return replace(wider, ci_low=max(wider.ci_low, 0.0), ci_high=min(wider.ci_high, 1.0))
 
     @property
     def _beyond(self) -> str:
         losses = self.curve.losses
         return f"plain paths: the loss curve runs from {losses[0]:.6g} to {losses[-1]:.6g} only"
 
-    def _estimate(self, found: Estimate) -> Estimate:
+    def _hazard(self, loss: float) -> float:
+        """Return ``-d log P(L > x) / dx`` at a loss of the curve."""
+        losses = self.curve.losses
+        low, high = max(0.995 * loss, float(losses[0])), min(1.005 * loss, float(losses[-1]))
+        above = [self.curve.exceedance(each).value for each in (low, high)]
+        # A flat curve says nothing about its losses: as if it fell by a factor e over all of them.
+        return max(math.log(above[0] / above[1]) / (high - low), 1.0 / self.largest)
+
+    def _estimate(self, found: Estimate, reach: float = 0.0) -> Estimate:
+        """Widen an interval by the error of reading it off; a single line has that error alone."""
         if self.n_paths > 1:
-            return found
+            if found.ci_low is None or found.ci_high is None or reach == 0.0:
+                return found
+            note = f"{found.note}, and {reach:.3g} for steps and expansion"
+            return Estimate(
+                value=found.value, ci_low=found.ci_low - reach, ci_high=found.ci_high + reach, note=note
+            )
         note = "integrated, no sampling"
-        return Estimate(value=found.value, ci_low=None, ci_high=None, note=note)
+        if self.reading.step == 0.0 or reach == 0.0:
+            return Estimate(value=found.value, ci_low=None, ci_high=None, note=note)
+        note = f"{note}; bounds from losses in steps of {self.reading.step:.6g} and from the expansion"
+        return Estimate(value=found.value, ci_low=found.value - reach, ci_high=found.value + reach, note=note)
 
 
 def _noted(estimate: Estimate, note: str) -> Estimate:

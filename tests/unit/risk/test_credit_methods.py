@@ -432,3 +432,22 @@ def test_near_ties_of_weighted_paths_are_named():
 def test_no_level_is_no_setting():
     with pytest.raises(ValueError, match="levels"):
         CreditSettings(levels=())
+
+
+def test_a_curve_of_whole_losses_holds_the_step_of_the_law():
+    n, chance, correlation = 20_000, 0.02, 0.1
+    book = loans(n, equal=True, segment=["a"] * n, ead=np.ones(n), lgd=np.ones(n))
+    losses = credit_losses(book, [], settings(method="conditional", correlation={"a": correlation}))
+    z = np.linspace(-8.5, 8.5, 801)
+    weights = np.exp(-0.5 * z * z) / np.exp(-0.5 * z * z).sum()
+    given = ndtr((ndtri(chance) - math.sqrt(correlation) * z) / math.sqrt(1.0 - correlation))
+    for level in LEVELS:
+        found = losses.var(level)
+        truth = int(found.value) - 20
+        while weights @ binom.sf(truth, n, given) > 1.0 - level:
+            truth += 1
+        assert found.ci_low <= truth <= found.ci_high
+        assert 1.0 <= found.ci_high - found.ci_low < 10.0
+        assert "losses in steps of 1" in found.note
+        assert "the VaR is a multiple of 1" in found.note
+        assert str(truth) in found.note
