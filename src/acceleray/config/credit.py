@@ -53,7 +53,7 @@ class CreditSettings(Strict):
     market_map: dict[str, dict[str, _Correlation]] = Field(default_factory=dict)
     """What the market says about latent factors: correlation of each latent factor with the one-year moves of
     market factors, as `{world: {SP500: 0.6, WTI: 0.1}}`. For scenarios with `book: both`."""
-    levels: tuple[Level, ...] = (0.95, 0.99, 0.999)
+    levels: Annotated[tuple[Level, ...], Field(min_length=1)] = (0.95, 0.99, 0.999)
     """Levels of VaR, ES and economic capital."""
 
     @model_validator(mode="after")

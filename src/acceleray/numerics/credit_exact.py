@@ -66,6 +66,8 @@ _ROUNDING, _ROUNDING_EACH = 1e-14, 1e-15
 _HELD = 1 << 21
 _FIRST_STEP, _LAST_STEP = 0.5, 1e-4
 _FEWEST_NODES = 20
+# Finest step of an axis: a million nodes. Loadings of almost 1 would take any memory.
+_FINEST_STEP = 2e-5
 # States at which a book is looked at along an axis.
 _STATES = 61
 
@@ -239,6 +241,11 @@ def exact_law(
     steps = _first_steps(book, model.dof)
     n_laws, spent = 1 if book.exact else 3, 0.0
     while True:
+        if min(steps, default=1.0) < _FINEST_STEP:
+            raise NumericalError(
+                f"no exact law: an own risk of {float(book.residual.min()):.3g} takes more than a million "
+                "nodes along a factor"
+            )
         axes = _axes(book, model.dof, steps)
         spent += cost * tensor_size(axes)
         if spent + (n_laws - 1) * cost * tensor_size(axes) > budget:

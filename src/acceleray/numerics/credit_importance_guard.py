@@ -162,7 +162,7 @@ def guard(
         found = diagnose(losses, weights, level=level, plain_losses=plain_losses)
         if found.tail_paths < MIN_TAIL_SIZE:
             return (
-                f"the tail beyond {level:g} weighs as much as {found.tail_paths:.3g} equal paths, "
+                f"the tail beyond {level:g} weighs as much as {found.tail_paths:.6g} equal paths, "
                 f"at least {MIN_TAIL_SIZE:.0f} are needed"
             )
         worst = min(found.probability_ratio, found.shortfall_ratio)
@@ -170,7 +170,7 @@ def guard(
             return f"no path loses more than {found.threshold:.6g}, the loss at {level:g}"
         if worst < MIN_RATIO:
             return (
-                f"plain paths would know the tail beyond {level:g} with {worst:.3g} times the variance, "
+                f"plain paths would know the tail beyond {level:g} with {worst:.6g} times the variance, "
                 f"less than {MIN_RATIO:g}"
             )
         if found.distance > MAX_DISTANCE:

@@ -23,7 +23,7 @@ References
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +39,18 @@ from acceleray.numerics.loss_groups import group_obligors, sampled_model, tabula
 from acceleray.numerics.read_only import read_only, read_only_record
 from acceleray.numerics.sobol import sobol_uniforms
 
-__all__ = ["Aim", "CurveSums", "PreparedBook", "aim", "curve_block", "pilot_curve", "prepare"]
+__all__ = [
+    "Aim",
+    "CurveSums",
+    "PreparedBook",
+    "aim",
+    "curve_block",
+    "extended",
+    "pilot_curve",
+    "pilot_lines",
+    "prepare",
+    "turned",
+]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -60,6 +71,8 @@ BINARY_PLACES = 46
 MAX_POINTS = 2 ** (62 - BINARY_PLACES)
 
 N_LOSSES = 96
+# Losses that `extended` may add.
+MOST_FURTHER = 1000
 PILOT_POINTS = (32, 64, 128)
 PILOT_CELLS = 2000
 PILOT_SEED = 4
@@ -121,12 +134,16 @@ class CurveSums:
         Sum of E[L], as such a share.
     n_points : int
         Lines in the sums.
+    squares : ndarray of shape (2, n_losses)
+        Sums of the squares of both by line, not in fixed point: for what the lines differ by, whose last bits
+        do not matter.
     """
 
     above: IntArray
     excess: IntArray
     mean: int
     n_points: int
+    squares: FloatArray
 
     def __add__(self, other: CurveSums) -> CurveSums:
         """Add the sums of other lines of the same scramble."""
@@ -137,6 +154,7 @@ class CurveSums:
             excess=self.excess + other.excess,
             mean=self.mean + other.mean,
             n_points=self.n_points + other.n_points,
+            squares=self.squares + other.squares,
         )
 
 
@@ -230,6 +248,20 @@ def prepare(model: LossModel, aim: Aim) -> PreparedBook:
     return _prepared(model, group_obligors(model), aim)
 
 
+def extended(book: PreparedBook) -> PreparedBook:
+    """Return the book with its grid of losses carried on, as densely, to the largest possible loss.
+
+    For a pilot that has underrated the tail: the curve then ends before the level that was wanted.
+    """
+    last = float(book.losses[-1])
+    step = math.log(float(book.losses[-1] / book.losses[-2]))
+    further = min(math.ceil(math.log(book.unit / last) / step), MOST_FURTHER) if last < book.unit else 0
+    if further <= 0:
+        return book
+    losses = np.r_[book.losses, np.geomspace(last, book.unit, further + 1)[1:]]
+    return replace(book, losses=read_only(losses))
+
+
 def curve_block(book: PreparedBook, points: FloatArray) -> CurveSums:
     """Integrate along the lines of a block of points.
 
@@ -262,7 +294,35 @@ def curve_block(book: PreparedBook, points: FloatArray) -> CurveSums:
         excess=_fixed_point(excess).sum(axis=0),
         mean=int(_fixed_point(means).sum()),
         n_points=points.shape[0],
+        squares=np.stack([(above**2).sum(axis=0), (excess**2).sum(axis=0)]),
     )
+
+
+def pilot_lines(model: LossModel, aim: Aim, *, n_points: int = 64) -> tuple[FloatArray, FloatArray]:
+    """Return P(L > x) and E[(L - x)^+] of a few fixed lines on the aim's grid, the latter as a share.
+
+    Parameters
+    ----------
+    model : LossModel
+        The book; of one with very many cells a smaller one that loses much the same is looked at.
+    aim : Aim
+        Its lines and losses.
+    n_points : int
+        Lines, a power of two; with one factor there is one.
+
+    Returns
+    -------
+    tuple of two ndarrays of shape (n_lines, n_losses)
+    """
+    if model.n_cells > PILOT_CELLS:
+        model = sampled_model(model, PILOT_CELLS)
+    above, excess, _means = _curve(prepare(model, aim), _pilot_scores(n_points, aim.n_dims))
+    return above, excess
+
+
+def turned(aim: Aim, direction: FloatArray) -> Aim:
+    """Return the aim with its lines turned to another unit direction, of shape (n_scores,)."""
+    return replace(aim, direction=direction, basis=_complement(direction))
 
 
 def pilot_curve(
@@ -303,7 +363,7 @@ def _curve(book: PreparedBook, scores: FloatArray) -> tuple[FloatArray, FloatArr
     shape = (scores.shape[0], book.losses.size)
     above, excess, means = np.empty(shape), np.empty(shape), np.empty(shape[0])
     curve_lines(book.groups, book.tables, book.lines, scores, book.losses, book.unit, above, excess, means)
-    if not (np.isfinite(above).all() and np.isfinite(excess).all()):
+    if not (np.isfinite(above).all() and np.isfinite(excess).all() and np.isfinite(means).all()):
         raise NumericalError("a line's loss curve is not finite")
     return above, excess, means
 

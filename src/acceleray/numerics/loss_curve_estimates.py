@@ -91,12 +91,21 @@ class LossCurve:
         E[(L - x)^+] of each scramble, in currency.
     means : ndarray of shape (n_replicates,)
         E[L] of each scramble, in currency, by a coarser rule than the curve.
+    scatter : ndarray of shape (2, n_losses)
+        Standard deviation of P(L > x) and of E[(L - x)^+] from line to line, as a share of the mean.
     """
 
     losses: FloatArray
     above: FloatArray
     excess: FloatArray
     means: FloatArray
+    scatter: FloatArray
+
+    def reaches(self, level: float) -> bool:
+        """Whether the curve of every scramble begins below a level and ends beyond it."""
+        _check_level(level)
+        target = 1.0 - level
+        return bool((self.above[:, 0] >= target).all() and (self.above[:, -1] <= target).all())
 
     def exceedance(self, loss: float, *, confidence: float = 0.95) -> Estimate:
         """Return P(L > loss); `loss` must lie on the curve's grid, first to last."""
@@ -160,11 +169,16 @@ def loss_curve(losses: FloatArray, scrambles: Sequence[CurveSums], *, unit: floa
     if len(counts) != 1 or 0 in counts:
         raise NumericalError(f"scrambles must hold one and the same number of points, were {sorted(counts)}")
     scale = 2.0**-BINARY_PLACES / counts.pop()
+    above = np.array([sums.above for sums in scrambles]) * scale
+    excess = np.array([sums.excess for sums in scrambles]) * scale
+    squares = np.sum([sums.squares for sums in scrambles], axis=0) / sum(sums.n_points for sums in scrambles)
+    means = np.maximum(np.stack([above.mean(axis=0), excess.mean(axis=0)]), 2.0**-BINARY_PLACES)
     return LossCurve(
         losses=losses,
-        above=np.array([sums.above for sums in scrambles]) * scale,
-        excess=np.array([sums.excess for sums in scrambles]) * (scale * unit),
+        above=above,
+        excess=excess * unit,
         means=np.array([sums.mean for sums in scrambles]) * (scale * unit),
+        scatter=np.sqrt(np.maximum(squares / means**2 - 1.0, 0.0)),
     )
 
 

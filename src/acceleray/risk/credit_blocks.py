@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from acceleray.errors import NumericalError
 from acceleray.numerics.credit import (
     Defaults,
     PreparedModel,
@@ -28,7 +29,8 @@ from acceleray.numerics.credit_model import LossModel
 from acceleray.numerics.expected_loss import expected_loss
 from acceleray.numerics.loss_curve import CurveSums, PreparedBook, aim, curve_block, prepare
 from acceleray.numerics.loss_curve_contributions import ContributionSums, contributions_block
-from acceleray.numerics.loss_curve_suitability import suits
+from acceleray.numerics.loss_curve_suitability import Suitability, suits
+from acceleray.numerics.settled_loss import SettledLaw, settled_law
 from acceleray.numerics.sobol import sobol_uniforms
 from acceleray.numerics.streams import Purpose, stream
 
@@ -46,6 +48,7 @@ __all__ = [
     "plain_paths",
     "prepare_conditional",
     "prepare_importance",
+    "settled_portfolio",
     "unsuitable_exact",
 ]
 
@@ -117,9 +120,19 @@ def unsuitable_exact(models: tuple[PreparedModel, ...], portfolio: Portfolio) ->
     return suits_exact(portfolio.of(models), EXACT_BUDGET)
 
 
-def exact_portfolio(models: tuple[PreparedModel, ...], portfolio: Portfolio) -> LossLaw:
-    """Compute the loss law of a portfolio that suits; see `unsuitable_exact`."""
-    return exact_law(portfolio.of(models))
+def exact_portfolio(models: tuple[PreparedModel, ...], portfolio: Portfolio) -> LossLaw | str:
+    """Compute the loss law of a portfolio that suits, or say why it failed; see `unsuitable_exact`."""
+    try:
+        return exact_law(portfolio.of(models))
+    except NumericalError as error:
+        return error.message
+
+
+def settled_portfolio(
+    models: tuple[PreparedModel, ...], portfolio: Portfolio, highest: float
+) -> SettledLaw | None:
+    """Bound the losses of a portfolio that is all but certain to lose one amount; None of any other."""
+    return settled_law(portfolio.of(models), highest=highest)
 
 
 def exact_tail(
@@ -131,13 +144,20 @@ def exact_tail(
 
 def prepare_conditional(
     models: tuple[PreparedModel, ...], portfolio: Portfolio, tail_prob: float, body_prob: float
-) -> PreparedBook | str:
-    """Choose the lines of a portfolio and tabulate it, or say why another method should be taken."""
+) -> tuple[PreparedBook, Suitability] | str:
+    """Choose the lines of a portfolio and tabulate it, or say why another method should be taken.
+
+    With how well its losses can be read off a smooth curve.
+    """
     model = portfolio.of(models)
     if not (expected_loss(model) > 0.0).any():
         return "it cannot lose anything"
-    chosen = aim(model, tail_prob, body_prob=body_prob)
-    return suits(model, chosen) or prepare(model, chosen)
+    try:
+        chosen = aim(model, tail_prob, body_prob=body_prob)
+        found = suits(model, chosen)
+        return found.reason or (prepare(model, chosen), found)
+    except NumericalError as error:
+        return error.message
 
 
 def conditional_points(
@@ -148,9 +168,15 @@ def conditional_points(
     address: int,
     block: int,
     block_size: int,
-) -> CurveSums:
-    """Integrate along one block of lines; block ``b`` belongs to scramble ``b % replicates``."""
-    return curve_block(books[book], _points(books[book], seed, replicates, address, block, block_size))
+) -> CurveSums | str:
+    """Integrate along one block of lines, or say why that failed.
+
+    Block ``b`` belongs to scramble ``b % replicates``.
+    """
+    try:
+        return curve_block(books[book], _points(books[book], seed, replicates, address, block, block_size))
+    except NumericalError as error:
+        return error.message
 
 
 def contribution_points(

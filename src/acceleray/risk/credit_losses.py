@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -85,17 +86,21 @@ class CreditLosses:
         )
 
     def var(self, level: float = 0.999, *, segment: str = WHOLE_BOOK, scenario: str | None = None) -> Measure:
-        """Estimate the value at risk; errors as for `paths`."""
+        """Estimate the value at risk; errors as for `paths`, and where `level` is not inside (0, 1)."""
+        _check_level(level)
         found = self._found(segment, scenario)
         return _measure(found, found.estimates.var(level))
 
     def es(self, level: float = 0.999, *, segment: str = WHOLE_BOOK, scenario: str | None = None) -> Measure:
-        """Estimate the expected shortfall; errors as for `paths`."""
+        """Estimate the expected shortfall; errors as for `var`."""
+        _check_level(level)
         found = self._found(segment, scenario)
         return _measure(found, found.estimates.es(level))
 
     def exceedance(self, loss: float, *, segment: str = WHOLE_BOOK, scenario: str | None = None) -> Measure:
-        """Estimate the probability of a loss above `loss`; errors as for `paths`."""
+        """Estimate the probability of a loss above `loss`; errors as for `paths`, and if `loss` is NaN."""
+        if math.isnan(loss):
+            raise UsageError("loss: must be a number, was nan")
         found = self._found(segment, scenario)
         return _measure(found, found.estimates.exceedance(loss))
 
@@ -118,6 +123,15 @@ def expected_of(losses: CreditLosses, portfolio: Portfolio) -> float:
     """Return the exact expected loss of a portfolio, in base currency."""
     rows = slice(None) if portfolio.segment == WHOLE else losses.book.slices[portfolio.segment]
     return float(np.sum(np.ascontiguousarray(losses.expected[portfolio.scenario, rows])))
+
+
+def _check_level(level: float) -> None:
+    # Written so that NaN fails too.
+    if not 0.0 < level < 1.0:
+        raise UsageError(
+            f"level: must lie between 0 and 1, was {level}",
+            hint="0.999 is the loss that one year in a thousand exceeds.",
+        )
 
 
 def _index(names: tuple[str, ...], name: str, what: str) -> int:

@@ -9,7 +9,6 @@ plain paths take its place, and the note says so.
 from __future__ import annotations
 
 import functools
-import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,14 +17,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from acceleray.errors import InputDataError
+from acceleray.errors import InputDataError, NumericalError
 from acceleray.numerics.credit import PreparedModel
 from acceleray.numerics.credit_exact import LossLaw
 from acceleray.numerics.credit_importance import CYCLE, Aim
 from acceleray.numerics.credit_importance_estimates import path_masses
 from acceleray.numerics.credit_importance_guard import guard
-from acceleray.numerics.loss_curve import PreparedBook
+from acceleray.numerics.credit_model import LossModel
+from acceleray.numerics.expected_loss import expected_loss
+from acceleray.numerics.loss_curve import PreparedBook, extended
 from acceleray.numerics.loss_curve_estimates import loss_curve
+from acceleray.numerics.loss_curve_suitability import Suitability, curve_conflict
 from acceleray.risk.credit_blocks import (
     WHOLE,
     Portfolio,
@@ -35,6 +37,7 @@ from acceleray.risk.credit_blocks import (
     importance_paths,
     prepare_conditional,
     prepare_importance,
+    settled_portfolio,
     unsuitable_exact,
 )
 from acceleray.risk.credit_contributions import LineLayout, TailShares, exact_shares, line_shares
@@ -44,8 +47,10 @@ from acceleray.risk.loss_estimates import (
     ExactEstimates,
     LossEstimates,
     PlainEstimates,
+    SettledEstimates,
     WeightedEstimates,
 )
+from acceleray.risk.method_distance import mean_distance, tail_distance
 from acceleray.risk.path_contributions import DrawnPaths, importance_shares, plain_shares
 
 if TYPE_CHECKING:
@@ -63,6 +68,9 @@ LINE_BUDGET = 1.5e7
 # Standard errors by which a method may differ from plain paths, and paths beyond a loss that it takes to say.
 MAX_DISTANCE = 4.5
 MIN_BEYOND = 10.0
+
+# Share by which rules and lattices may miss an expected loss; counts as a standard error.
+MEAN_ROUNDING = 1e-3
 
 # Where the loss distribution is written out: shares of years that end with no larger loss.
 CURVE_LEVELS = (0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999, 0.9995)
@@ -146,7 +154,8 @@ def estimate_portfolios(
                     )
                 reasons[portfolio].append(f"not {each}: {outcome}")
             else:
-                found[portfolio] = run.checked(portfolio, outcome, "; ".join(reasons[portfolio]), method)
+                why = "; ".join(part for part in (*reasons[portfolio], outcome.why) if part)
+                found[portfolio] = run.checked(portfolio, outcome, why, method)
     waiting = [portfolio for portfolio in portfolios if portfolio not in found]
     if method == "auto":
         size = settings.credit.n_paths
@@ -186,15 +195,22 @@ class _Run:
 
     def plain(self, portfolio: Portfolio, why: str) -> Found:
         """Take the plain paths."""
-        losses = _losses_of(self._paths[portfolio.scenario], portfolio)
-        estimates = PlainEstimates(
-            losses=losses, confidence=self._settings.interval_level, seed=self._settings.seed
+        estimates = self._plain_estimates(portfolio)
+        return Found(estimates=estimates, why=why, split=self._plain_split(portfolio))
+
+    def _plain_estimates(self, portfolio: Portfolio) -> PlainEstimates:
+        return PlainEstimates(
+            losses=_losses_of(self._paths[portfolio.scenario], portfolio),
+            confidence=self._settings.interval_level,
+            seed=self._settings.seed,
         )
+
+    def _plain_split(self, portfolio: Portfolio) -> Callable[[], Mapping[float, TailShares]] | None:
         if portfolio.segment != WHOLE:
-            return Found(estimates=estimates, why=why)
+            return None
+        losses = _losses_of(self._paths[portfolio.scenario], portfolio)
         drawn = self._drawn(portfolio, losses, None, self._settings.credit.block_size)
-        split = functools.partial(plain_shares, self._fan_out, self._segments, drawn)
-        return Found(estimates=estimates, why=why, split=functools.cache(split))
+        return functools.cache(functools.partial(plain_shares, self._fan_out, self._segments, drawn))
 
     def _drawn(
         self, portfolio: Portfolio, losses: FloatArray, masses: FloatArray | None, block_size: int
@@ -215,14 +231,26 @@ class _Run:
         reasons = self._fan_out(unsuitable_exact, [self._models], calls, "choice of a method")
         suited = [each for each, reason in zip(portfolios, reasons, strict=True) if reason is None]
         laws = self._fan_out(exact_portfolio, [self._models], [(each,) for each in suited], "exact loss law")
-        outcomes: dict[Portfolio, Found | str] = {
-            each: reason for each, reason in zip(portfolios, reasons, strict=True) if reason is not None
-        }
+        outcomes: dict[Portfolio, Found | str] = dict(zip(portfolios, reasons, strict=True))
         for portfolio, law in zip(suited, laws, strict=True):
+            if isinstance(law, str):
+                outcomes[portfolio] = law
+                continue
             split = None
             if portfolio.segment == WHOLE:
                 split = functools.cache(functools.partial(self._split_exact, portfolio, law))
             outcomes[portfolio] = Found(estimates=ExactEstimates(law=law), why="", split=split)
+        highest = max(*CURVE_LEVELS, *self._settings.credit.levels)
+        failed = [each for each in portfolios if isinstance(outcomes[each], str)]
+        settled = self._fan_out(
+            settled_portfolio, [self._models], [(each, highest) for each in failed], "look for certain losses"
+        )
+        for portfolio, found in zip(failed, settled, strict=True):
+            if found is not None:
+                why = "all but certain to lose one amount"
+                outcomes[portfolio] = Found(
+                    estimates=SettledEstimates(law=found), why=why, split=self._plain_split(portfolio)
+                )
         return outcomes
 
     def _split_exact(self, portfolio: Portfolio, law: LossLaw) -> Mapping[float, TailShares]:
@@ -242,39 +270,83 @@ class _Run:
             "aim at a loss curve",
         )
         outcomes: dict[Portfolio, Found | str] = {}
-        suited: list[tuple[Portfolio, PreparedBook]] = []
-        for portfolio, book in zip(portfolios, prepared, strict=True):
-            if isinstance(book, str):
-                outcomes[portfolio] = book
+        suited: list[Portfolio] = []
+        books: tuple[PreparedBook, ...] = ()
+        readings: list[Suitability] = []
+        for portfolio, found in zip(portfolios, prepared, strict=True):
+            if isinstance(found, str):
+                outcomes[portfolio] = found
             else:
-                suited.append((portfolio, book))
-        books = tuple(book for _, book in suited)
-        curves = self._curves([portfolio for portfolio, _ in suited], books)
-        for number, ((portfolio, _), curve) in enumerate(zip(suited, curves, strict=True)):
-            most = float(curve.curve.above.mean(axis=0)[0])
-            if most < 1.0 - lowest:
-                outcomes[portfolio] = f"only {most:.3g} of the years lose as much as the curve begins with"
+                suited.append(portfolio)
+                books += (found[0],)
+                readings.append(found[1])
+        numbers = range(len(suited))
+        curves = self._curves(suited, books, readings, numbers)
+        # The pilot that chose the losses saw few lines, and may have ended too low: once more, to the top.
+        short = [
+            number
+            for number, curve in zip(numbers, curves, strict=True)
+            if isinstance(curve, CurveEstimates) and not curve.curve.reaches(max(levels))
+        ]
+        if short:
+            books = tuple(extended(book) if number in short else book for number, book in enumerate(books))
+            again = self._curves(suited, books, readings, short)
+            for number, curve in zip(short, again, strict=True):
+                curves[number] = curve
+        for number, (portfolio, curve) in enumerate(zip(suited, curves, strict=True)):
+            if isinstance(curve, str):
+                outcomes[portfolio] = curve
                 continue
-            split = None
-            if portfolio.segment == WHOLE:
-                split = functools.cache(functools.partial(self._split, portfolio, number, books, curve))
-            outcomes[portfolio] = Found(estimates=curve, why="", split=split)
+            # An expansion that fails shows it here at the latest; the reason is worth more than the error.
+            try:
+                outcomes[portfolio] = self._read(portfolio, number, books, curve)
+            except NumericalError as error:
+                outcomes[portfolio] = error.message
         return outcomes
 
+    def _read(
+        self, portfolio: Portfolio, number: int, books: tuple[PreparedBook, ...], curve: CurveEstimates
+    ) -> Found | str:
+        """Read every level off a curve, or say what it does not know."""
+        most = float(curve.curve.above.mean(axis=0)[0])
+        # Written so that NaN fails too.
+        if not most >= 1.0 - self._lowest:
+            return f"only {most:.3g} of the years lose as much as the curve begins with"
+        levels = self._settings.credit.levels
+        exact = float(np.sum(expected_loss(portfolio.of(self._models))))
+        conflict = curve_conflict(curve.curve, levels, exact)
+        if conflict is not None:
+            return conflict
+        for level in levels:
+            curve.curve.var(level)
+        split = None
+        if portfolio.segment == WHOLE:
+            split = functools.cache(functools.partial(self._split, portfolio, number, books, curve))
+        return Found(estimates=curve, why="", split=split)
+
     def _curves(
-        self, portfolios: Sequence[Portfolio], books: tuple[PreparedBook, ...]
-    ) -> list[CurveEstimates]:
+        self,
+        portfolios: Sequence[Portfolio],
+        books: tuple[PreparedBook, ...],
+        readings: Sequence[Suitability],
+        numbers: Sequence[int],
+    ) -> list[CurveEstimates | str]:
+        """Find the curves of some of the books, or say why there is none."""
         calls: list[tuple[int, int, int, int]] = []
-        for number, (portfolio, book) in enumerate(zip(portfolios, books, strict=True)):
-            size, blocks = self._layout(portfolio, book)
-            calls += [(number, portfolio.address, block, size) for block in range(blocks)]
+        for number in numbers:
+            size, blocks = self._layout(portfolios[number], books[number])
+            calls += [(number, portfolios[number].address, block, size) for block in range(blocks)]
         scrambles = self._settings.credit.scrambles
         sums = self._fan_out(
             conditional_points, [books, self._settings.seed, scrambles], calls, "block of the loss curve"
         )
-        estimates = []
-        for number, book in enumerate(books):
+        estimates: list[CurveEstimates | str] = []
+        for number in numbers:
             own = [each for each, call in zip(sums, calls, strict=True) if call[0] == number]
+            failed = [each for each in own if isinstance(each, str)]
+            if failed:
+                estimates.append(failed[0])
+                continue
             # Block b belongs to scramble b modulo their number.
             whole = [
                 functools.reduce(operator.add, own[first::scrambles])
@@ -282,9 +354,12 @@ class _Run:
             ]
             estimates.append(
                 CurveEstimates(
-                    curve=loss_curve(book.losses, whole, unit=book.unit),
+                    curve=loss_curve(books[number].losses, whole, unit=books[number].unit),
                     n_paths=sum(each.n_points for each in whole),
                     confidence=self._settings.interval_level,
+                    plain=self._plain_estimates(portfolios[number]),
+                    largest=_largest_loss(portfolios[number].of(self._models)),
+                    reading=readings[number],
                 )
             )
         return estimates
@@ -306,19 +381,25 @@ class _Run:
     def _split(
         self, portfolio: Portfolio, number: int, books: tuple[PreparedBook, ...], curve: CurveEstimates
     ) -> Mapping[float, TailShares]:
-        """Split the tail of the whole book among its segments and obligors, along its lines."""
+        """Split the tail of the whole book along its lines; along plain paths, said so, where no line can."""
         size, blocks = self._layout(portfolio, books[number])
         model, credit = portfolio.of(self._models), self._settings.credit
         cost = float(min(model.n_obligors, _TABULATED * model.n_cells))
-        return line_shares(
-            self._fan_out,
-            [self._models, books, self._settings.seed, credit.scrambles],
-            portfolio,
-            number,
-            model,
-            LineLayout(size=size, blocks=blocks, scrambles=credit.scrambles, cost=cost),
-            {level: curve.var(level).value for level in credit.levels},
-        )
+        try:
+            return line_shares(
+                self._fan_out,
+                [self._models, books, self._settings.seed, credit.scrambles],
+                portfolio,
+                number,
+                model,
+                LineLayout(size=size, blocks=blocks, scrambles=credit.scrambles, cost=cost),
+                {level: curve.curve.var(level).value for level in credit.levels},
+            )
+        except NumericalError:
+            drawn = self._plain_split(portfolio)
+            if drawn is None:
+                raise
+            return drawn()
 
     def importance(self, portfolios: Sequence[Portfolio]) -> list[tuple[FloatArray, FloatArray]]:
         """Draw weighted paths; losses by segment and weights of each portfolio."""
@@ -386,32 +467,22 @@ class _Run:
         return self.checked(portfolio, found, why, method)
 
     def checked(self, portfolio: Portfolio, found: Found, why: str, method: str) -> Found:
-        """Compare with plain paths at every level that they reach."""
+        """Compare with the exact expected loss, and with plain paths wherever they reach."""
         losses = _losses_of(self._paths[portfolio.scenario], portfolio)
-        distance = self._distance(found.estimates, losses)
-        if distance is not None and distance > MAX_DISTANCE:
+        exact = float(np.sum(expected_loss(portfolio.of(self._models))))
+        distance = mean_distance(found.estimates, exact)
+        said = (
+            f"the exact expected loss contradicts {found.estimates.method} by {distance:.1f} standard errors"
+        )
+        seen = tail_distance(found.estimates, losses, (CURVE_LEVELS[0], *self._settings.credit.levels))
+        if distance <= MAX_DISTANCE and seen is not None:
+            distance = seen
             said = f"plain paths contradict {found.estimates.method} by {distance:.1f} standard errors"
+        if not distance <= MAX_DISTANCE:
             why = f"{why}; {said}" if why else said
             if method == "auto":
                 return self.plain(portfolio, why)
-        return replace(found, why=why, distance=distance)
-
-    def _distance(self, estimates: LossEstimates, losses: FloatArray) -> float | None:
-        found: list[float] = []
-        for level in self._settings.credit.levels:
-            if losses.size * (1.0 - level) < MIN_BEYOND:
-                continue
-            # Inside a step of a discrete law the share of paths beyond jumps; the step itself is compared.
-            loss = estimates.var(level).value
-            probability = estimates.exceedance(loss)
-            error = 0.0
-            if probability.ci_low is not None and probability.ci_high is not None:
-                error = 0.25 * (probability.ci_high - probability.ci_low)
-            seen = float(np.mean(losses > loss))
-            likely = max(seen, probability.value)
-            variance = likely * (1.0 - likely) / losses.size + error**2
-            found.append(abs(seen - probability.value) / math.sqrt(variance) if variance > 0.0 else 0.0)
-        return max(found, default=None)
+        return replace(found, why=why, distance=None if seen is None else distance)
 
     def _fan_out(
         self, function: Any, shared: Sequence[Any], calls: Sequence[tuple[Any, ...]], what: str
@@ -424,6 +495,13 @@ _LINES = 256
 # Points of a scramble at least, and obligors that cost as much as a tabulated cell.
 _FEWEST_POINTS = 2
 _TABULATED = 40
+
+
+def _largest_loss(model: LossModel) -> float:
+    """Loss if everybody defaults; nothing is recovered where the recovery is random."""
+    random = model.recoveries.std > 0.0
+    lgd = np.where(random, 1.0, model.recoveries.mean)[model.recovery]
+    return float(np.sum(model.exposures * lgd))
 
 
 def _losses_of(by_segment: FloatArray, portfolio: Portfolio) -> FloatArray:

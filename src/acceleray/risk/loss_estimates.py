@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -21,10 +21,19 @@ from acceleray.numerics.credit_importance_estimates import (
 )
 from acceleray.numerics.discrete_tail import near_ties_of_sample
 from acceleray.numerics.loss_curve_estimates import LossCurve
+from acceleray.numerics.loss_curve_suitability import Suitability
 from acceleray.numerics.order_statistics import paths_beyond, value_at_risk
+from acceleray.numerics.settled_loss import SettledLaw
 from acceleray.numerics.tail import Estimate, estimate_expected_shortfall, estimate_value_at_risk
 
-__all__ = ["CurveEstimates", "ExactEstimates", "LossEstimates", "PlainEstimates", "WeightedEstimates"]
+__all__ = [
+    "CurveEstimates",
+    "ExactEstimates",
+    "LossEstimates",
+    "PlainEstimates",
+    "SettledEstimates",
+    "WeightedEstimates",
+]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
@@ -168,8 +177,27 @@ class WeightedEstimates:
         return importance_expected_loss(self.losses, self.weights, confidence=self.confidence)
 
     def var(self, level: float) -> Estimate:
-        """Estimate the value at risk."""
-        return importance_value_at_risk(self.losses, self.weights, level=level, confidence=self.confidence)
+        """Estimate the value at risk; near-ties of a discrete loss are named."""
+        found = importance_value_at_risk(self.losses, self.weights, level=level, confidence=self.confidence)
+        # At a step of the law the share beyond either side of it decides.
+        below = float(np.max(self.losses, where=self.losses < found.value, initial=-math.inf))
+        errors = [
+            importance_exceedance(
+                self.losses, self.weights, threshold=loss, confidence=self.confidence
+            ).std_error
+            for loss in (below, found.value)
+        ]
+        known = [error for error in errors if error is not None]
+        if not known:
+            return found
+        ties = near_ties_of_sample(
+            self.losses,
+            level=level,
+            confidence=self.confidence,
+            weights=path_masses(self.weights),
+            standard_error=max(known),
+        )
+        return _noted(found, ties.note)
 
     def es(self, level: float) -> Estimate:
         """Estimate the expected shortfall."""
@@ -224,6 +252,45 @@ class ExactEstimates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SettledEstimates:
+    """A book that is all but certain to lose one amount; bounds from the chance that it does not.
+
+    Parameters
+    ----------
+    law : SettledLaw
+        From `settled_loss.settled_law`.
+    """
+
+    law: SettledLaw
+    method: str = "exact"
+    n_paths: None = None
+
+    def tail_paths(self, level: float) -> None:
+        """Return None: no default is drawn."""
+
+    def expected_loss(self) -> Estimate:
+        """Return the mean loss."""
+        return self._estimate(self.law.expected_loss)
+
+    def var(self, level: float) -> Estimate:
+        """Return the value at risk."""
+        return self._estimate(self.law.var(level))
+
+    def es(self, level: float) -> Estimate:
+        """Return the expected shortfall."""
+        return self._estimate(self.law.es(level))
+
+    def exceedance(self, loss: float) -> Estimate:
+        """Return the probability of a loss above `loss`."""
+        return self._estimate(self.law.exceedance(loss))
+
+    def _estimate(self, found: Bracket) -> Estimate:
+        odds = self.law.less + self.law.more
+        note = f"no sampling: the loss is {self.law.loss:.6g} but for a chance of at most {odds:.3g}"
+        return Estimate(value=found.value, ci_low=found.low, ci_high=found.high, note=note)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CurveEstimates:
     """The loss curve by lines through the factor space.
 
@@ -235,11 +302,20 @@ class CurveEstimates:
         Number of lines.
     confidence : float
         Of the intervals.
+    plain : PlainEstimates
+        Paths of the same portfolio, for losses and levels outside the curve.
+    largest : float
+        Loss if everybody defaults, in currency.
+    reading : Suitability
+        The step of the losses and the expansion's own error, by which intervals are wider than the scatter.
     """
 
     curve: LossCurve
     n_paths: int
     confidence: float
+    plain: PlainEstimates
+    largest: float
+    reading: Suitability
     method: str = "conditional"
 
     def tail_paths(self, level: float) -> None:
@@ -250,22 +326,79 @@ class CurveEstimates:
         return self._estimate(self.curve.expected_loss(confidence=self.confidence))
 
     def var(self, level: float) -> Estimate:
-        """Estimate the value at risk."""
-        return self._estimate(self.curve.var(level, confidence=self.confidence))
+        """Estimate the value at risk; by the plain paths at a level that the curve does not reach."""
+        if not self.curve.reaches(level):
+            return _noted(self.plain.var(level), self._beyond)
+        found = self.curve.var(level, confidence=self.confidence)
+        hazard, step = self._hazard(found.value), self.reading.step
+        wider = self._estimate(found, 0.5 * step + self.reading.change / hazard)
+        if wider.ci_low is None or wider.ci_high is None or step == 0.0:
+            return wider
+        first, last = math.ceil(wider.ci_low / step - 1e-9), math.floor(wider.ci_high / step + 1e-9)
+        if last <= first:
+            return _noted(wider, f"the VaR is a multiple of {step:.6g}, which {first * step:.10g} is")
+        tie = f"near-tie: the VaR is a multiple of {step:.6g}, {first * step:.10g} to {last * step:.10g}"
+        return _noted(wider, f"{tie} cannot be excluded")
 
     def es(self, level: float) -> Estimate:
-        """Estimate the expected shortfall."""
-        return self._estimate(self.curve.es(level, confidence=self.confidence))
+        """Estimate the expected shortfall; by the plain paths at a level that the curve does not reach."""
+        if not self.curve.reaches(level):
+            return _noted(self.plain.es(level), self._beyond)
+        found = self.curve.es(level, confidence=self.confidence)
+        loss = self.curve.var(level, confidence=self.confidence).value
+        # At the VaR the error of the loss itself is of second order: a stair's share of the curve's bend.
+        bend = 0.125 * self.reading.step**2 * self._hazard(loss)
+        return self._estimate(found, bend + self.reading.change * (found.value - loss))
 
     def exceedance(self, loss: float) -> Estimate:
-        """Estimate the probability of a loss above `loss`."""
-        return self._estimate(self.curve.exceedance(loss, confidence=self.confidence))
+        """Estimate the probability of a loss above `loss`; by the plain paths where the curve has no losses.
 
-    def _estimate(self, found: Estimate) -> Estimate:
+        One below zero and zero from the largest possible loss on.
+        """
+        if loss < 0.0 or loss >= self.largest:
+            value = 1.0 if loss < 0.0 else 0.0
+            return Estimate(
+                value=value,
+                ci_low=value,
+                ci_high=value,
+                note="certain: no loss is negative or above all exposure",
+            )
+        if not self.curve.losses[0] <= loss <= self.curve.losses[-1]:
+            return _noted(self.plain.exceedance(loss), self._beyond)
+        found = self.curve.exceedance(loss, confidence=self.confidence)
+        share = 0.5 * self.reading.step * self._hazard(loss) + self.reading.change
+        wider = self._estimate(found, share * found.value)
+        if wider.ci_low is None or wider.ci_high is None:
+            return wider
+        return replace(wider, ci_low=max(wider.ci_low, 0.0), ci_high=min(wider.ci_high, 1.0))
+
+    @property
+    def _beyond(self) -> str:
+        losses = self.curve.losses
+        return f"plain paths: the loss curve runs from {losses[0]:.6g} to {losses[-1]:.6g} only"
+
+    def _hazard(self, loss: float) -> float:
+        """Return ``-d log P(L > x) / dx`` at a loss of the curve."""
+        losses = self.curve.losses
+        low, high = max(0.995 * loss, float(losses[0])), min(1.005 * loss, float(losses[-1]))
+        above = [self.curve.exceedance(each).value for each in (low, high)]
+        # A flat curve says nothing about its losses: as if it fell by a factor e over all of them.
+        return max(math.log(above[0] / above[1]) / (high - low), 1.0 / self.largest)
+
+    def _estimate(self, found: Estimate, reach: float = 0.0) -> Estimate:
+        """Widen an interval by the error of reading it off; a single line has that error alone."""
         if self.n_paths > 1:
-            return found
+            if found.ci_low is None or found.ci_high is None or reach == 0.0:
+                return found
+            note = f"{found.note}, and {reach:.3g} for steps and expansion"
+            return Estimate(
+                value=found.value, ci_low=found.ci_low - reach, ci_high=found.ci_high + reach, note=note
+            )
         note = "integrated, no sampling"
-        return Estimate(value=found.value, ci_low=None, ci_high=None, note=note)
+        if self.reading.step == 0.0 or reach == 0.0:
+            return Estimate(value=found.value, ci_low=None, ci_high=None, note=note)
+        note = f"{note}; bounds from losses in steps of {self.reading.step:.6g} and from the expansion"
+        return Estimate(value=found.value, ci_low=found.value - reach, ci_high=found.value + reach, note=note)
 
 
 def _noted(estimate: Estimate, note: str) -> Estimate:

@@ -88,3 +88,41 @@ def glasserman_li() -> LossModel:
         systematic=np.full(100, math.sqrt(0.96)),
         segments=np.arange(0, 101, 10),
     )
+
+
+def separate_groups(
+    counts: list[int],
+    sizes: list[float],
+    default_prob: list[float],
+    loadings: list[list[float]],
+) -> LossModel:
+    """One cell of equal loans for each entry, in one segment."""
+    table = np.asarray(loadings, dtype=np.float64)
+    squares = (table**2).sum(axis=1)
+    return LossModel(
+        thresholds=np.repeat(default_thresholds(np.array(default_prob)), counts),
+        exposures=np.repeat(np.array(sizes, dtype=np.float64), counts),
+        recovery=np.zeros(sum(counts), dtype=np.int64),
+        recoveries=total_loss(),
+        cells=np.r_[0, np.cumsum(counts)],
+        loadings=table,
+        residual=np.sqrt(1.0 - squares),
+        mean=np.zeros(len(counts)),
+        systematic=np.sqrt(squares),
+        segments=np.array([0, len(counts)]),
+    )
+
+
+def five_countries() -> LossModel:
+    """Countries that have nothing in common: the tail has as many directions as large countries."""
+    loadings = (math.sqrt(0.2) * np.eye(5)).tolist()
+    return separate_groups([3000] * 5, [1, 2, 3, 1, 4], [0.01, 0.02, 0.005, 0.01, 0.003], loadings)
+
+
+def with_a_rare_group() -> LossModel:
+    """Three sectors of one world, and a group apart that hardly ever defaults, but then as one."""
+    loadings = np.zeros((4, 5))
+    loadings[:3, 0] = math.sqrt(0.12)
+    loadings[[0, 1, 2], [1, 2, 3]] = math.sqrt(0.08)
+    loadings[3, 4] = 0.9
+    return separate_groups([1100] * 3 + [3000], [1, 2, 3, 4], [0.01, 0.02, 0.005, 2e-4], loadings.tolist())

@@ -347,3 +347,8 @@ class TestSuitability:
             exact_law(model, budget=1e6)
         unlike = book(np.linspace(0.01, 0.1, 200), np.sqrt(np.arange(1.0, 201.0)), [0.5])
         assert "additions" in suits_exact(unlike, 1e6)
+
+
+def test_loadings_of_almost_one_are_refused_before_they_take_the_memory():
+    with pytest.raises(NumericalError, match="more than a million nodes along a factor"):
+        exact_law(equal_book(3, 0.02, 1.0 - 1e-11))

@@ -24,6 +24,7 @@ def exponential_sums(scale: float, n_points: int = 4) -> CurveSums:
         excess=np.rint(scale * above / 100.0 * ones).astype(np.int64),
         mean=round(scale / 100.0 * ones),
         n_points=n_points,
+        squares=n_points * np.stack([above**2, (scale * above / 100.0) ** 2]),
     )
 
 

@@ -6,11 +6,27 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tests.unit.numerics.loan_books import glasserman_li, like_loans, mixed_loans
+from tests.unit.numerics.loan_books import (
+    five_countries,
+    glasserman_li,
+    like_loans,
+    mixed_loans,
+    with_a_rare_group,
+)
 
 from acceleray.numerics.credit_model import LossModel
-from acceleray.numerics.loss_curve import aim
-from acceleray.numerics.loss_curve_suitability import expansion_error, lattice_step, step_error, suits
+from acceleray.numerics.expected_loss import expected_loss
+from acceleray.numerics.loss_curve import aim, curve_block, prepare
+from acceleray.numerics.loss_curve_estimates import loss_curve
+from acceleray.numerics.loss_curve_suitability import (
+    curve_conflict,
+    expansion_error,
+    lattice_step,
+    line_scatter,
+    share_elsewhere,
+    step_error,
+    suits,
+)
 
 
 def with_large_name(share: float) -> LossModel:
@@ -22,17 +38,58 @@ def with_large_name(share: float) -> LossModel:
 
 @pytest.mark.parametrize("model", [glasserman_li(), mixed_loans(), like_loans(100_000, 0.01, 0.2)])
 def test_granular_books_pass(model: LossModel) -> None:
-    assert suits(model, aim(model)) is None
+    assert suits(model, aim(model)).reason is None
 
 
 @pytest.mark.parametrize("model", [with_large_name(0.2), mixed_loans(12)])
 def test_few_names_are_named(model: LossModel) -> None:
-    assert "few names" in str(suits(model, aim(model)))
+    assert "few names" in str(suits(model, aim(model)).reason)
 
 
 def test_a_coarse_lattice_is_named() -> None:
     model = like_loans(100, 0.05, 0.05)
-    assert "multiples of 1," in str(suits(model, aim(model)))
+    assert "multiples of 1," in str(suits(model, aim(model)).reason)
+
+
+@pytest.mark.parametrize("model", [five_countries(), with_a_rare_group()])
+def test_several_directions_of_the_tail_are_named(model: LossModel) -> None:
+    target = aim(model, body_prob=0.325)
+    assert "several directions" in str(suits(model, target).reason)
+    # The pilot's lines agree with each other all the same: they do not know what they have missed.
+    assert line_scatter(model, target) < 1.5
+    assert share_elsewhere(model, target) > 0.05
+
+
+def test_one_direction_holds_the_tail_of_books_with_a_common_factor() -> None:
+    for model in (glasserman_li(), mixed_loans()):
+        assert share_elsewhere(model, aim(model)) < 1e-4
+        assert line_scatter(model, aim(model)) < 0.3
+
+
+def test_a_run_of_lines_that_differ_too_much_is_named() -> None:
+    model = five_countries()
+    book = prepare(model, aim(model, body_prob=0.325))
+    points = np.random.default_rng(2).uniform(size=(4, 512, 4))
+    curve = loss_curve(book.losses, [curve_block(book, each) for each in points], unit=book.unit)
+    assert "several directions" in str(curve_conflict(curve, (0.95, 0.999), expected_loss(model).sum()))
+
+
+def test_a_curve_that_contradicts_itself_or_the_mean_is_named() -> None:
+    model = mixed_loans()
+    book = prepare(model, aim(model, body_prob=0.325))
+    points = np.random.default_rng(2).uniform(size=(8, 64, 2))
+    curve = loss_curve(book.losses, [curve_block(book, each) for each in points], unit=book.unit)
+    mean = float(expected_loss(model).sum())
+    levels = (0.95, 0.999)
+    assert curve_conflict(curve, levels, mean) is None
+    for wrong, what in (
+        ({"means": 1.1 * curve.means}, "expected loss"),
+        ({"means": np.nan * curve.means}, "expected loss"),
+        ({"above": 1.1 * curve.above}, "excess and exceedance"),
+        ({"excess": 3.0 * curve.excess}, "excess and exceedance"),
+        ({"scatter": np.nan * curve.scatter}, "several directions"),
+    ):
+        assert what in str(curve_conflict(dataclasses.replace(curve, **wrong), levels, mean))
 
 
 def test_the_error_grows_with_the_largest_name() -> None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
-from tests.unit.risk.test_credit import BASE, RECESSION, filled
+from scipy.special import ndtr, ndtri
+from scipy.stats import binom
+from tests.unit.risk.test_credit import BASE, RECESSION, credit_scenario, filled
 
 from acceleray.config.models import CreditSettings, Scenario, SimulateSettings
-from acceleray.errors import InputDataError, UsageError
+from acceleray.errors import InputDataError, NumericalError, UsageError
+from acceleray.numerics.loss_curve import prepare
+from acceleray.numerics.loss_curve_estimates import loss_curve
 from acceleray.risk import credit_contributions
 from acceleray.risk.credit import credit_losses
 from acceleray.risk.credit_measures import credit_table, curve_table, obligors_table
 from acceleray.risk.credit_methods import CURVE_LEVELS
+from acceleray.risk.loss_estimates import WeightedEstimates
 
 LEVELS = (0.95, 0.99)
 FEW = {"n_paths": 8000, "scrambles": 8, "points": 32, "levels": LEVELS}
@@ -313,3 +319,215 @@ def test_contributions_from_weighted_paths_have_intervals_where_their_tail_is_wo
     assert {row["method"] for row in parts} == {"importance"}
     # Of as many plain paths two would lie beyond the level, too few for an interval.
     assert all(row["ci_low"] < row["value"] < row["ci_high"] for row in parts)
+
+
+def test_defaulted_loans_lose_what_they_owe_by_auto():
+    columns = loans(320, loadings=4).to_pydict()
+    gone = set(columns["obligor_id"][:20])
+    book = loans(
+        320,
+        loadings=4,
+        segment=["gone" if name in gone else "a" for name in columns["obligor_id"]],
+        default_prob=[1.0 if name in gone else 0.02 for name in columns["obligor_id"]],
+    )
+    losses = credit_losses(book, [], settings())
+    owed = 0.5 * math.fsum(columns["ead"][:20])
+    assert losses.method(segment="gone")[0] == "exact"
+    for figure in (losses.var(0.99, segment="gone"), losses.es(0.95, segment="gone")):
+        assert figure.ci_low == figure.value == figure.ci_high == pytest.approx(owed, rel=1e-12)
+        assert "no sampling: the loss is" in figure.note
+    assert agree(losses.var(0.95), credit_losses(book, [], settings(method="plain")).var(0.95))
+
+
+@pytest.mark.parametrize("chance", [1.0, 1.0 - 1e-9, 1e-30, 1e-300])
+def test_certain_books_pass_auto(chance):
+    book = loans(200, loadings=4, default_prob=np.full(200, chance))
+    losses = credit_losses(book, [], settings())
+    total = 0.5 * math.fsum(book.to_pydict()["ead"])
+    expected = total if chance > 0.5 else 0.0
+    assert losses.var(0.99).value == pytest.approx(expected, rel=1e-12)
+    assert losses.es(0.99).value == pytest.approx(expected, rel=1e-12, abs=1e-20)
+    assert curve_table(losses).num_rows > 0
+
+
+def test_a_stress_that_makes_every_default_certain_passes_auto():
+    worst = credit_scenario("worst", default_prob={"scale": 5000.0})
+    book = loans(200, loadings=4)
+    losses = credit_losses(book, [BASE, worst], settings())
+    total = 0.5 * math.fsum(book.to_pydict()["ead"])
+    assert losses.var(0.95, scenario="worst").value == pytest.approx(total, rel=1e-12)
+    assert losses.es(0.99, scenario="worst").value == pytest.approx(total, rel=1e-12)
+
+
+def test_all_but_one_in_default_and_minute_amounts_find_a_method():
+    chances = np.ones(100)
+    chances[7] = 0.01
+    for book in (
+        loans(100, loadings=4, default_prob=chances),
+        loans(100, loadings=4, ead=np.linspace(1e-300, 2e-300, 100)),
+    ):
+        losses = credit_losses(book, [], settings(n_paths=2000))
+        assert losses.method()[0] in ("importance", "plain")
+        assert "not conditional: " in losses.method()[1]
+        assert 0.0 <= losses.var(0.95).value <= losses.es(0.99).value
+
+
+def test_a_curve_that_ends_too_low_is_carried_on(monkeypatch):
+    book = loans(600, loadings=4)
+    whole = credit_losses(book, [], settings(method="conditional"))
+
+    def short(model, target):
+        return prepare(model, dataclasses.replace(target, losses=target.losses[:40]))
+
+    monkeypatch.setattr("acceleray.risk.credit_blocks.prepare", short)
+    carried = credit_losses(book, [], settings(method="conditional"))
+    assert carried.var(0.99).value == pytest.approx(whole.var(0.99).value, rel=1e-5)
+    assert carried.es(0.99).value == pytest.approx(whole.es(0.99).value, rel=1e-5)
+
+
+def test_a_failure_of_the_curve_is_a_reason(monkeypatch):
+    book = loans(600, loadings=4)
+    for where in ("aim", "suits", "prepare", "curve_block"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"acceleray.risk.credit_blocks.{where}", fail)
+            losses = credit_losses(book, [], settings(n_paths=2000))
+            assert "not conditional: out of order" in losses.method()[1]
+
+
+def test_a_tail_that_no_line_can_split_is_split_along_plain_paths(monkeypatch):
+    losses = credit_losses(loans(600, loadings=4), [], settings(n_paths=2000))
+    assert losses.method()[0] == "conditional"
+    monkeypatch.setattr("acceleray.risk.credit_blocks.contributions_block", fail)
+    rows = obligors_table(losses, levels=LEVELS).to_pylist()
+    assert {row["method"] for row in rows} == {"plain"}
+
+
+def fail(*_arguments, **_options):
+    raise NumericalError("out of order")
+
+
+def countries_apart(n):
+    """Book and exact law of five countries without a common factor; the law by convolution."""
+    sizes, chances, loading = (1, 2, 3, 1, 4), (0.01, 0.02, 0.005, 0.01, 0.003), math.sqrt(0.2)
+    columns = {
+        "obligor_id": [f"o{i:05d}" for i in range(5 * n)],
+        "segment": ["a"] * (5 * n),
+        "ead": np.repeat(np.array(sizes, float), n),
+        "default_prob": np.repeat(chances, n),
+        "lgd": np.ones(5 * n),
+        "loadings": [[(f"c{i // n}", loading)] for i in range(5 * n)],
+    }
+    z = np.linspace(-8.5, 8.5, 241)
+    weights = np.exp(-0.5 * z * z) / np.exp(-0.5 * z * z).sum()
+    law = np.ones(1)
+    for size, chance in zip(sizes, chances, strict=True):
+        given = ndtr((ndtri(chance) - loading * z) / math.sqrt(0.8))
+        own = np.zeros(n * size + 1)
+        own[::size] = weights @ binom.pmf(np.arange(n + 1), n, given[:, None])
+        law = np.convolve(law, own)
+    return filled(columns), law
+
+
+def test_a_tail_of_several_directions_is_left_to_paths_whose_intervals_hold_it():
+    book, law = countries_apart(300)
+    beyond = 1.0 - np.cumsum(law)
+    held, methods = np.zeros(2, dtype=int), set()
+    for seed in range(10):
+        losses = credit_losses(
+            book,
+            [],
+            SimulateSettings(seed=seed, credit=CreditSettings(n_paths=1000, levels=(0.95, 0.99))),
+        )
+        methods.add(losses.method()[0])
+        var = int(np.argmax(beyond <= 0.01))
+        shortfall = var + law @ np.maximum(np.arange(law.size) - var, 0.0) / 0.01
+        for number, (found, truth) in enumerate(
+            ((losses.var(0.99), var), (losses.es(0.99), shortfall)),
+        ):
+            held[number] += found.ci_low <= truth <= found.ci_high
+    assert "conditional" not in methods
+    # Of ten intervals of 95 % fewer than eight hold the truth once in ninety times.
+    assert (held >= 8).all()
+
+
+def test_losses_and_levels_outside_the_curve_are_answered_by_paths():
+    book = loans(600, loadings=4)
+    lines = credit_losses(book, [], settings())
+    paths = credit_losses(book, [], settings(method="plain"))
+    assert lines.method()[0] == "conditional"
+    total = 0.5 * math.fsum(book.to_pydict()["ead"])
+    for loss, chance in ((-1.0, 1.0), (total, 0.0), (1e300, 0.0), (math.inf, 0.0), (-math.inf, 1.0)):
+        found = lines.exceedance(loss)
+        assert found.ci_low == found.value == found.ci_high == chance
+    for loss in (0.0, 1e-3, 0.999 * total):
+        assert lines.exceedance(loss).value == paths.exceedance(loss).value
+        assert "plain paths: the loss curve runs from" in lines.exceedance(loss).note
+    for level in (0.01, 0.2, 0.9999999):
+        assert lines.var(level).value == paths.var(level).value
+        assert lines.es(level).value == paths.es(level).value
+        assert "plain paths: the loss curve runs from" in lines.es(level).note
+
+
+@pytest.mark.parametrize("method", ["auto", "plain", "importance", "conditional"])
+def test_questions_without_an_answer_are_refused_alike(method):
+    losses = credit_losses(loans(600, loadings=4), [], settings(method=method, n_paths=2000))
+    for level in (0.0, 1.0, -0.5, math.nan):
+        for figure in (losses.var, losses.es):
+            with pytest.raises(UsageError, match="level: must lie between 0 and 1"):
+                figure(level)
+    with pytest.raises(UsageError, match="loss: must be a number"):
+        losses.exceedance(math.nan)
+
+
+@pytest.mark.parametrize("wrong", ["mean", "tail"])
+def test_a_wrong_curve_is_noticed(monkeypatch, wrong):
+    # As if nothing in the curve itself showed it.
+    monkeypatch.setattr("acceleray.risk.credit_methods.curve_conflict", lambda *_: None)
+
+    def spoilt(*arguments, **options):
+        curve = loss_curve(*arguments, **options)
+        if wrong == "mean":
+            return dataclasses.replace(curve, means=1.1 * curve.means)
+        return dataclasses.replace(curve, excess=3.0 * curve.excess)
+
+    monkeypatch.setattr("acceleray.risk.credit_methods.loss_curve", spoilt)
+    losses = credit_losses(loans(600, loadings=4), [], settings())
+    assert losses.method()[0] == "plain"
+    assert "contradict" in losses.method()[1]
+
+
+def test_near_ties_of_weighted_paths_are_named():
+    weights = np.ones(800)
+    losses = np.where(np.arange(800) % 8 == 0, 2.0, 1.0)
+    # An eighth loses 2, but for a few cycles that lose it twice.
+    losses[1:81:8] = 2.0
+    found = WeightedEstimates(losses=losses, weights=weights, confidence=0.95).var(0.86)
+    assert found.value == 1.0
+    assert "near-tie: VaR 0.86 is 1" in found.note
+    assert "2 cannot be excluded" in found.note
+    far = WeightedEstimates(losses=losses, weights=weights, confidence=0.95).var(0.5)
+    assert "near-tie" not in far.note
+
+
+def test_no_level_is_no_setting():
+    with pytest.raises(ValueError, match="levels"):
+        CreditSettings(levels=())
+
+
+def test_a_curve_of_whole_losses_holds_the_step_of_the_law():
+    n, chance, correlation = 20_000, 0.02, 0.1
+    book = loans(n, equal=True, segment=["a"] * n, ead=np.ones(n), lgd=np.ones(n))
+    losses = credit_losses(book, [], settings(method="conditional", correlation={"a": correlation}))
+    z = np.linspace(-8.5, 8.5, 801)
+    weights = np.exp(-0.5 * z * z) / np.exp(-0.5 * z * z).sum()
+    given = ndtr((ndtri(chance) - math.sqrt(correlation) * z) / math.sqrt(1.0 - correlation))
+    for level in LEVELS:
+        found = losses.var(level)
+        truth = int(found.value) - 20
+        while weights @ binom.sf(truth, n, given) > 1.0 - level:
+            truth += 1
+        assert found.ci_low <= truth <= found.ci_high
+        assert 1.0 <= found.ci_high - found.ci_low < 10.0
+        assert "losses in steps of 1" in found.note
+        assert "the VaR is a multiple of 1" in found.note
+        assert str(truth) in found.note
