@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -174,7 +174,9 @@ def _is_shadowed(top: str, folder: Path) -> bool:
 def _belongs(name: str, module: ModuleType, folder: Path) -> bool:
     # The first part must match: packages of a virtual environment inside the project are not the project's.
     top = name.partition(".")[0]
-    places = [getattr(module, "__file__", None), *list(getattr(module, "__path__", []))[:1]]
+    path = getattr(module, "__path__", None)
+    # PyTorch keeps things in sys.modules whose path is no list of folders.
+    places = [getattr(module, "__file__", None), *(list(path)[:1] if isinstance(path, Iterable) else [])]
     for place in places:
         if place is not None and Path(place).is_relative_to(folder):
             return Path(place).relative_to(folder).parts[0] in {top, f"{top}.py"}

@@ -22,15 +22,12 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from acceleray.errors import InputDataError, TaskFailedError, UsageError
 from acceleray.models.tabular import shards
 from acceleray.models.tabular.family import Peers, family
 from acceleray.models.tabular.signature import Signature
-
-if TYPE_CHECKING:
-    from ray.train import Checkpoint
 
 __all__ = ["RankRecord", "Trained", "cpu_share", "train"]
 
@@ -219,7 +216,7 @@ def train(
             "checkpoint_every": checkpoint_every,
             "pieces": found.pieces,
             "asked_s": time.time(),
-            "resume": None if earlier is None else str(earlier.folder),
+            "folder": str(folder),
         }
         resources = {"CPU": cpu_share(ranks, threads_per_worker)}
         _fit(config, ranks=ranks, resources=resources, folder=folder, max_failures=max_failures)
@@ -307,17 +304,16 @@ def _train_rank(config: dict[str, Any]) -> None:
     signature = Signature.from_dict(config["signature"])
     rows = shards.read(shards.assign(config["pieces"], size)[rank], signature)
     loaded_s = time.time()
-    # After a restart the group's own last checkpoint; in the first group, that of an earlier driver.
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is None and config["resume"] is not None:
-        checkpoint = ray.train.Checkpoint(config["resume"])
+    # Of this group before it lost a rank, or of an earlier driver. Ray Train knows a checkpoint only when its
+    # controller has heard of it from all ranks; in the storage it is whole before that.
+    saved = _latest(Path(config["folder"]), config["rounds"])
     learner = family(config["family"]).begin(
         rows,
         signature,
         config["configuration"],
         seed=config["seed"],
         threads=config["threads"],
-        checkpoint=None if checkpoint is None else _content(checkpoint),
+        checkpoint=None if saved is None else (saved.folder / _MODEL).read_bytes(),
         peers=_peers(config["family"], rank, size),
     )
     n_rows = int(rows.labels.size)
@@ -367,11 +363,6 @@ def _peers(family_name: str, rank: int, size: int) -> Peers | None:
 
         return Peers(rank=rank, size=size, settings=get_network_params())
     return Peers(rank=rank, size=size)
-
-
-def _content(checkpoint: Checkpoint) -> bytes:
-    with checkpoint.as_directory() as folder:
-        return Path(folder, _MODEL).read_bytes()
 
 
 def _peak_bytes() -> int:
