@@ -1,7 +1,6 @@
 """Searches on Ray against the same search in a plain loop; workers and drivers that are killed."""
 
 import datetime as dt
-import importlib.util
 import io
 import json
 import os
@@ -123,8 +122,7 @@ def plain(settings, folder, family=tiny.FAMILY):
     ],
 )
 def test_a_repeatable_search_is_the_plain_loop_to_the_bit(tmp_path, by, scheduler):
-    if by == "cma_es" and importlib.util.find_spec("cmaes") is None:
-        pytest.skip("cmaes is not installed: pip install cmaes")
+    tiny.skip_without_its_library(by)
     changes = {"batch_size": 4} if scheduler == "pbt" else {}
     settings = SearchSettings(**(SHORT | changes), searcher=by, scheduler=scheduler)
     found = search(*sample(), settings, storage=tmp_path / "study")
@@ -148,6 +146,7 @@ def test_a_repeatable_search_is_the_plain_loop_to_the_bit(tmp_path, by, schedule
     ],
 )
 def test_an_asynchronous_search_ends_and_records_its_winner(tmp_path, by, scheduler):
+    tiny.skip_without_its_library(by)
     settings = SearchSettings(**SHORT, searcher=by, scheduler=scheduler, order="asynchronous")
     found = search(*sample(), settings, storage=tmp_path)
     assert [trial.number for trial in found.trials] == [0, 1, 2, 3]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from acceleray.numerics.credit_model import LossModel
 from acceleray.numerics.loss_curve import Aim, pilot_curve, pilot_lines, turned
-from acceleray.numerics.loss_curve_estimates import LossCurve
+
+# Workers choose and draw; reading a curve needs an interpolation library that only the driver loads.
+if TYPE_CHECKING:
+    from acceleray.numerics.loss_curve_estimates import LossCurve
 
 __all__ = [
     "Suitability",

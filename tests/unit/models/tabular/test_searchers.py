@@ -1,6 +1,7 @@
 import importlib.util
 
 import pytest
+from tests.unit.models.tabular import tiny
 
 from acceleray.errors import EngineUnavailableError, UsageError
 from acceleray.models.tabular.family import Choice, Real, Whole
@@ -16,8 +17,7 @@ SPACE = {
 
 
 def make(name, seed=3):
-    if name == "cma_es" and importlib.util.find_spec("cmaes") is None:
-        pytest.skip("cmaes is not installed: pip install cmaes")
+    tiny.skip_without_its_library(name)
     space = {"rate": SPACE["rate"]} if name == "grid" else SPACE
     return searcher(name, space, seed=seed, n_startup=2, grid_points=8, n_trials=20)
 

@@ -1,11 +1,11 @@
 """Searches without Ray: workers that end in any order, and kills after any line of the journal."""
 
-import importlib.util
 import itertools
 import json
 import random
 
 import pytest
+from tests.unit.models.tabular import tiny
 
 from acceleray.errors import StorageError, UsageError
 from acceleray.models.tabular.family import Choice, Real, Whole
@@ -140,8 +140,7 @@ def test_the_order_of_arrival_does_not_matter(tmp_path, name):
     ],
 )
 def test_every_searcher_repeats_with_every_scheduler(tmp_path, search, name):
-    if search == "cma_es" and importlib.util.find_spec("cmaes") is None:
-        pytest.skip("cmaes is not installed: pip install cmaes")
+    tiny.skip_without_its_library(search)
     results = []
     for seed in (0, 1):
         study, planned = make(tmp_path / f"{seed}.jsonl", name, search=search)

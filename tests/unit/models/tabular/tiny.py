@@ -9,9 +9,16 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from acceleray.errors import MissingDataError, SchemaError, UsageError
 from acceleray.models.tabular.family import Choice, Real, Whole
+
+
+def skip_without_its_library(searcher):
+    """A Gaussian process is fitted by PyTorch, which is an extra."""
+    if searcher == "gaussian_process":
+        pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'acceleray[torch]'")
 
 
 class TinyLearner:
