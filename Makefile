@@ -13,7 +13,7 @@ test: $(INSTALLED)
 
 # Every repetition of the random experiments, of which `make test` runs a sample.
 prove: $(INSTALLED)
-	ACCELERAY_PROVE=full $(BIN)/python -m pytest tests/property tests/reference
+	ACCELERAY_PROVE=full $(BIN)/python -m pytest tests/property tests/reference tests/integration/test_search.py
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
