@@ -180,6 +180,7 @@ def demo(rounds: int = 5) -> dict[str, Any]:
     error = abs(value - witness)
     draws = LEVEL * (1.0 - LEVEL) / (error * density) ** 2
     middle = {name: statistics.median(each) for name, each in found.items()}
+    one_percent = LEVEL * (1.0 - LEVEL) / (0.01 * value * density) ** 2
     per_draw = middle["demo"] / (len(SHOCKS) * n_draws)
     return {
         "seconds": found,
@@ -189,6 +190,8 @@ def demo(rounds: int = 5) -> dict[str, Any]:
         "var": value,
         "var_integrated_otherwise": witness,
         "error_of_var": error,
+        "draws_for_one_percent": one_percent,
+        "faster_to_one_percent": one_percent * per_draw / middle["curve"],
         "draws_for_that_error": draws,
         "faster_to_the_same_error": draws * per_draw / middle["curve"],
     }

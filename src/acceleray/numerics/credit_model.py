@@ -143,6 +143,13 @@ class LossModel:
         return int(self.loadings.shape[1])
 
     @property
+    def largest_loss(self) -> float:
+        """Loss if everybody defaults; nothing is recovered where the recovery is random."""
+        random = self.recoveries.std > 0.0
+        lgd = np.where(random, 1.0, self.recoveries.mean)[self.recovery]
+        return float(np.sum(self.exposures * lgd))
+
+    @property
     def n_segments(self) -> int:
         """Number of segments."""
         return int(self.segments.size) - 1

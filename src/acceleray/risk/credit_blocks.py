@@ -43,12 +43,14 @@ __all__ = [
     "exact_tail",
     "importance_members",
     "importance_paths",
+    "losses_of",
     "plain_members",
     "plain_obligor_sums",
     "plain_paths",
     "prepare_conditional",
     "prepare_importance",
     "settled_portfolio",
+    "sum_of",
     "unsuitable_exact",
 ]
 
@@ -309,3 +311,16 @@ def _plain_defaults(
     mixing = draw_mixing(seed, block=block, n_paths=n_paths, dof=prepared.model.dof)
     generators = [default_generator(seed, block=block, segment=name) for name in names]
     return draw_defaults(prepared, factors, mixing, generators, paths)
+
+
+def losses_of(by_segment: FloatArray, portfolio: Portfolio) -> FloatArray:
+    """Losses of a portfolio, from those of the segments."""
+    return sum_of(by_segment) if portfolio.segment == WHOLE else by_segment[portfolio.segment]
+
+
+def sum_of(by_segment: FloatArray) -> FloatArray:
+    """Add segments up in one order; a sum over an axis may regroup them."""
+    total = np.zeros(by_segment.shape[1])
+    for losses in by_segment:
+        total += losses
+    return total

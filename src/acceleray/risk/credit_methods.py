@@ -23,7 +23,6 @@ from acceleray.numerics.credit_exact import LossLaw
 from acceleray.numerics.credit_importance import CYCLE, Aim
 from acceleray.numerics.credit_importance_estimates import path_masses
 from acceleray.numerics.credit_importance_guard import guard
-from acceleray.numerics.credit_model import LossModel
 from acceleray.numerics.expected_loss import expected_loss
 from acceleray.numerics.loss_curve import PreparedBook, extended
 from acceleray.numerics.loss_curve_estimates import loss_curve
@@ -35,9 +34,11 @@ from acceleray.risk.credit_blocks import (
     exact_portfolio,
     exact_tail,
     importance_paths,
+    losses_of,
     prepare_conditional,
     prepare_importance,
     settled_portfolio,
+    sum_of,
     unsuitable_exact,
 )
 from acceleray.risk.credit_contributions import LineLayout, TailShares, exact_shares, line_shares
@@ -200,7 +201,7 @@ class _Run:
 
     def _plain_estimates(self, portfolio: Portfolio) -> PlainEstimates:
         return PlainEstimates(
-            losses=_losses_of(self._paths[portfolio.scenario], portfolio),
+            losses=losses_of(self._paths[portfolio.scenario], portfolio),
             confidence=self._settings.interval_level,
             seed=self._settings.seed,
         )
@@ -208,7 +209,7 @@ class _Run:
     def _plain_split(self, portfolio: Portfolio) -> Callable[[], Mapping[float, TailShares]] | None:
         if portfolio.segment != WHOLE:
             return None
-        losses = _losses_of(self._paths[portfolio.scenario], portfolio)
+        losses = losses_of(self._paths[portfolio.scenario], portfolio)
         drawn = self._drawn(portfolio, losses, None, self._settings.credit.block_size)
         return functools.cache(functools.partial(plain_shares, self._fan_out, self._segments, drawn))
 
@@ -358,7 +359,7 @@ class _Run:
                     n_paths=sum(each.n_points for each in whole),
                     confidence=self._settings.interval_level,
                     plain=self._plain_estimates(portfolios[number]),
-                    largest=_largest_loss(portfolios[number].of(self._models)),
+                    largest=portfolios[number].of(self._models).largest_loss,
                     reading=readings[number],
                 )
             )
@@ -442,12 +443,12 @@ class _Run:
     ) -> Found:
         """Take weighted paths, unless their guard says that plain ones would do as well or disagree."""
         by_segment, weights = drawn
-        losses = _sum_of(by_segment)
+        losses = sum_of(by_segment)
         reason = guard(
             losses,
             weights,
             levels=self._settings.credit.levels,
-            plain_losses=_losses_of(self._paths[portfolio.scenario], portfolio),
+            plain_losses=losses_of(self._paths[portfolio.scenario], portfolio),
         )
         if reason is not None:
             return self.plain(
@@ -468,7 +469,7 @@ class _Run:
 
     def checked(self, portfolio: Portfolio, found: Found, why: str, method: str) -> Found:
         """Compare with the exact expected loss, and with plain paths wherever they reach."""
-        losses = _losses_of(self._paths[portfolio.scenario], portfolio)
+        losses = losses_of(self._paths[portfolio.scenario], portfolio)
         exact = float(np.sum(expected_loss(portfolio.of(self._models))))
         distance = mean_distance(found.estimates, exact)
         said = (
@@ -495,22 +496,3 @@ _LINES = 256
 # Points of a scramble at least, and obligors that cost as much as a tabulated cell.
 _FEWEST_POINTS = 2
 _TABULATED = 40
-
-
-def _largest_loss(model: LossModel) -> float:
-    """Loss if everybody defaults; nothing is recovered where the recovery is random."""
-    random = model.recoveries.std > 0.0
-    lgd = np.where(random, 1.0, model.recoveries.mean)[model.recovery]
-    return float(np.sum(model.exposures * lgd))
-
-
-def _losses_of(by_segment: FloatArray, portfolio: Portfolio) -> FloatArray:
-    return _sum_of(by_segment) if portfolio.segment == WHOLE else by_segment[portfolio.segment]
-
-
-def _sum_of(by_segment: FloatArray) -> FloatArray:
-    """Add segments up in one order; a sum over an axis may regroup them."""
-    total = np.zeros(by_segment.shape[1])
-    for losses in by_segment:
-        total += losses
-    return total
